@@ -1,0 +1,149 @@
+"""wellposed: operators, priors and solvers for imaging inverse problems, as plugins.
+
+    solution = wellposed.solve("blurred.png", op="blur", solver="admm")
+
+Names are loaded on first use, so that `import wellposed` and the registry need no torch.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if __name__ != "wellposed":
+    raise ImportError(
+        f"this package is `wellposed`; it was imported as `{__name__}`, which would make second "
+        "copies of its classes. Install it (`pip install -e .`) and `import wellposed`."
+    )
+
+__version__ = "0.1.0"
+
+# Where each public name lives; the one list behind `from wellposed import X`.
+_WHERE = {
+    "AnalysisPrior": "prior",
+    "BilinearOperator": "bilinear",
+    "Denoiser": "prior",
+    "DenoiserAsProx": "prior",
+    "DirectSolver": "solver",
+    "Equivariance": "operator",
+    "ForwardOperator": "operator",
+    "GenerativePrior": "prior",
+    "Identity": "algebra",
+    "IterationEvent": "loop",
+    "IterativeSolver": "solver",
+    "Kernel": "kernel",
+    "Needs": "solver",
+    "Noise": "noise",
+    "NonlinearOperator": "nonlinear",
+    "Pipeline": "api",
+    "Prior": "prior",
+    "Problem": "problem",
+    "ProximalPrior": "prior",
+    "Reconstruction": "solver",
+    "SmoothPrior": "prior",
+    "Solution": "solution",
+    "Solver": "solver",
+    "Space": "space",
+    "Status": "solution",
+    "conjugate_gradient": "linalg",
+    "derived": "cache",
+    "kernel_tensor": "kernel",
+    "luminance": "metrics",
+    "param": "fields",
+    "pipeline": "api",
+    "psnr": "metrics",
+    "sample": "samples",
+    "simulate": "api",
+    "solve": "api",
+    "solve_normal": "prox",
+    "spd_solve": "linalg",
+    "ssim": "metrics",
+    "stack": "algebra",
+    "tensor_param": "fields",
+}
+
+__all__ = [
+    "AnalysisPrior",
+    "BilinearOperator",
+    "Denoiser",
+    "DenoiserAsProx",
+    "DirectSolver",
+    "Equivariance",
+    "ForwardOperator",
+    "GenerativePrior",
+    "Identity",
+    "IterationEvent",
+    "IterativeSolver",
+    "Kernel",
+    "Needs",
+    "Noise",
+    "NonlinearOperator",
+    "Pipeline",
+    "Prior",
+    "Problem",
+    "ProximalPrior",
+    "Reconstruction",
+    "SmoothPrior",
+    "Solution",
+    "Solver",
+    "Space",
+    "Status",
+    "__version__",
+    "conjugate_gradient",
+    "derived",
+    "kernel_tensor",
+    "luminance",
+    "param",
+    "pipeline",
+    "psnr",
+    "sample",
+    "simulate",
+    "solve",
+    "solve_normal",
+    "spd_solve",
+    "ssim",
+    "stack",
+    "tensor_param",
+]
+
+if TYPE_CHECKING:
+    from .algebra import Identity, stack
+    from .api import Pipeline, pipeline, simulate, solve
+    from .bilinear import BilinearOperator
+    from .cache import derived
+    from .fields import param, tensor_param
+    from .kernel import Kernel, kernel_tensor
+    from .linalg import conjugate_gradient, spd_solve
+    from .loop import IterationEvent
+    from .metrics import luminance, psnr, ssim
+    from .noise import Noise
+    from .nonlinear import NonlinearOperator
+    from .operator import Equivariance, ForwardOperator
+    from .prior import (
+        AnalysisPrior,
+        Denoiser,
+        DenoiserAsProx,
+        GenerativePrior,
+        Prior,
+        ProximalPrior,
+        SmoothPrior,
+    )
+    from .problem import Problem
+    from .prox import solve_normal
+    from .samples import sample
+    from .solution import Solution, Status
+    from .solver import DirectSolver, IterativeSolver, Needs, Reconstruction, Solver
+    from .space import Space
+
+
+def __getattr__(name: str) -> object:
+    import importlib
+
+    if name in _WHERE:
+        value = getattr(importlib.import_module(f"wellposed.{_WHERE[name]}"), name)
+        globals()[name] = value
+        return value
+    raise AttributeError(f"module 'wellposed' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(set(globals()) | set(__all__))

@@ -1,0 +1,273 @@
+"""`solve`, `pipeline` and `simulate`: the three calls that most users need."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+import torch
+from torch import Tensor
+
+from .edge import build_noise, build_operator, build_prior, build_solver
+from .errors import ParameterError, ShapeError
+from .metrics import psnr, ssim
+from .noise import Noise
+from .operator import ForwardOperator
+from .prior import Prior
+from .problem import AnyOperator, Problem
+from .samples import sample
+from .solution import Solution
+from .solver import Callback, Solver
+from .space import Space, real_partner
+
+__all__ = ["Pipeline", "pipeline", "simulate", "solve"]
+
+# 2^28 values are 1 GiB in float32, and a solver holds ten such tensors.
+_MAX_VALUES = 2**28
+
+
+def solve(
+    measurement: Any = None,
+    *,
+    op: Any,
+    solver: Any,
+    prior: Any = None,
+    op_params: Mapping[str, Any] | None = None,
+    solver_params: Mapping[str, Any] | None = None,
+    prior_params: Mapping[str, Any] | None = None,
+    noise: Any = None,
+    device: str | torch.device = "auto",
+    seed: int | None = None,
+    callback: Callback | None = None,
+) -> Solution:
+    """Restore a picture from its measurement.
+
+        solution = wellposed.solve("blurred.png", op="blur", solver="admm")
+
+    measurement: a float tensor `(*batch, C, H, W)` with values in [0, 1] (or whatever the operator
+    measures), a NumPy array `(H, W)` or `(H, W, C)`, a PIL picture, or a path. Left out, a sample
+    picture that ships with the package is degraded by `op` and `noise` and then restored, and the
+    solution carries the truth and its metrics.
+    op, solver, prior, noise: each a name (`wellposed list`), a mapping `{name:, params:}`, or an
+    object; op may also be a list, the composition of its items (the first is applied last).
+    device: "auto" takes a tensor's own device, and CUDA for everything else where there is one.
+    seed: for the noise of a sample and for solvers that draw random numbers (None: 0).
+    callback: sees an `IterationEvent` after each step; returning True stops.
+
+    Nothing is recorded for autograd; call `Solver.solve(Problem(...))` for that.
+    Raises: the errors of `wellposed.errors`, each of which says what to do. A failed iteration is
+    not raised: look at `solution.status`, or call `solution.require()`.
+    """
+    pipe = pipeline(
+        op=op,
+        solver=solver,
+        prior=prior,
+        op_params=op_params,
+        solver_params=solver_params,
+        prior_params=prior_params,
+        noise=noise,
+        device=device,
+        seed=seed,
+    )
+    if measurement is None:
+        return pipe.demonstrate(callback=callback)
+    return pipe(measurement, callback=callback)
+
+
+def pipeline(
+    *,
+    op: Any,
+    solver: Any,
+    prior: Any = None,
+    op_params: Mapping[str, Any] | None = None,
+    solver_params: Mapping[str, Any] | None = None,
+    prior_params: Mapping[str, Any] | None = None,
+    noise: Any = None,
+    device: str | torch.device = "auto",
+    seed: int | None = None,
+) -> Pipeline:
+    """Prepare a restoration once, to be called on many measurements; arguments as for `solve`."""
+    built = build_solver(solver, solver_params)
+    if prior is None and built.needs.priors and not built.needs.prior_optional:
+        prior = built.default_prior
+    return Pipeline(
+        op=op,
+        op_params=dict(op_params or {}),
+        solver=built,
+        prior=build_prior(prior, prior_params),
+        noise=build_noise(noise),
+        device=_device(device),
+        seed=seed,
+    )
+
+
+def simulate(
+    picture: Any,
+    *,
+    op: Any,
+    op_params: Mapping[str, Any] | None = None,
+    noise: Any = None,
+    device: str | torch.device = "auto",
+    seed: int | None = None,
+) -> Tensor:
+    """Return the measurement of a picture: the operator applied, and noise drawn.
+
+    Arguments as for `solve`. Shapes: `(*batch, C, H, W)` -> `(*batch, *out)`.
+    """
+    x = _as_tensor(picture, _device(device))
+    operator = build_operator(op, op_params, x_space=Space(tuple(x.shape[-3:]), x.dtype))
+    return _measure(operator, x, build_noise(noise), seed)
+
+
+@attrs.frozen(eq=False, kw_only=True)
+class Pipeline:
+    """A prepared restoration: call it on a measurement. Operators are kept by measurement shape."""
+
+    op: Any
+    op_params: dict[str, Any]
+    solver: Solver
+    prior: Prior | None
+    noise: Noise | None
+    device: torch.device | None
+    seed: int | None
+    _operators: dict[Any, AnyOperator] = attrs.field(factory=dict, init=False, repr=False)
+
+    def __call__(self, measurement: Any, *, callback: Callback | None = None) -> Solution:
+        """Restore one measurement, or a batch of them; see `solve`."""
+        y = _as_tensor(measurement, self.device)
+        return self._run(self.operator_for(y), y, callback)
+
+    def operator_for(self, y: Tensor) -> AnyOperator:
+        """Return the operator, sized for a measurement."""
+        if not isinstance(self.op, (str, Mapping, list, tuple)):
+            return build_operator(self.op, self.op_params)
+        key = (tuple(y.shape[-3:]), y.dtype, y.device)
+        if key not in self._operators:
+            space = Space(tuple(y.shape[-3:]), y.dtype)
+            built = build_operator(self.op, self.op_params, y_space=space)
+            self._operators[key] = built.to(device=y.device)
+        return self._operators[key]
+
+    def demonstrate(self, *, callback: Callback | None = None) -> Solution:
+        """Degrade a sample picture, restore it, and compare."""
+        operator, truth = _sample_for(self.op, self.op_params, self.device)
+        y = _measure(operator, truth, self.noise, self.seed)
+        solution = self._run(operator, y, callback)
+        assert isinstance(operator, ForwardOperator)
+        baseline = operator.initial_estimate(y)
+        metrics = None
+        if solution.image.shape == truth.shape:
+            metrics = {
+                "psnr": float(psnr(solution.image, truth)),
+                "ssim": float(ssim(solution.image, truth)),
+                "baseline_psnr": float(psnr(baseline, truth)),
+                "baseline_ssim": float(ssim(baseline, truth)),
+            }
+        return attrs.evolve(solution, truth=truth, baseline=baseline, metrics=metrics)
+
+    def _run(self, operator: AnyOperator, y: Tensor, callback: Callback | None) -> Solution:
+        place = {"device": y.device, "dtype": real_partner(y.dtype)}
+        problem = Problem(
+            operator=operator,
+            measurement=y,
+            noise=self.noise,
+            prior=None if self.prior is None else self.prior.to(**place),  # type: ignore[arg-type]
+            seed=self.seed,
+        )
+        solver = self.solver.to(**place)  # type: ignore[arg-type]
+        with torch.no_grad():
+            return solver.solve(problem, callback=callback)
+
+
+def _sample_for(
+    op: Any, params: Mapping[str, Any], device: torch.device | None
+) -> tuple[AnyOperator, Tensor]:
+    if isinstance(op, ForwardOperator):
+        raise ParameterError(
+            "without a measurement, op must be given by name, so that it can be sized for the "
+            "sample picture; got an object. Call solve(op(x), op=op, ...) instead."
+        )
+    for name in _sample_names(op):
+        picture = sample(name).to(device)
+        operator = build_operator(op, params, x_space=Space(tuple(picture.shape), picture.dtype))
+        return operator.to(device=device), picture.to(_in_dtype(operator))
+    raise AssertionError
+
+
+def _sample_names(op: Any) -> list[str]:
+    """Return the sample that the innermost operator asks for."""
+    from .edge import _load_operator, _name_and_params
+
+    innermost = op[-1] if isinstance(op, (list, tuple)) and op else op
+    if isinstance(innermost, (str, Mapping)):
+        cls = _load_operator(_name_and_params("op", innermost, None)[0])
+        return [getattr(cls, "sample", "astronaut")]
+    return ["astronaut"]
+
+
+def _in_dtype(operator: AnyOperator) -> torch.dtype:
+    assert isinstance(operator, ForwardOperator)
+    return operator.in_space.dtype
+
+
+def _measure(operator: AnyOperator, x: Tensor, noise: Noise | None, seed: int | None) -> Tensor:
+    if not isinstance(operator, ForwardOperator):
+        raise ParameterError(f"{operator.name} cannot measure a picture alone; it is not linear.")
+    operator = operator.to(device=x.device)
+    with torch.no_grad():
+        y = operator(x.to(operator.in_space.dtype))
+        if noise is None:
+            return y
+        return noise.sample(y, torch.Generator(x.device).manual_seed(seed or 0))
+
+
+def _device(device: str | torch.device) -> torch.device | None:
+    if device == "auto":
+        return None
+    try:
+        found = torch.device(device)
+        torch.empty(0, device=found)
+    except (RuntimeError, AssertionError) as error:
+        raise ParameterError(
+            f"device {device!r} cannot be used here: {str(error).splitlines()[0]}. "
+            "Take 'auto' or 'cpu'."
+        ) from None
+    return found
+
+
+def _as_tensor(given: Any, device: torch.device | None) -> Tensor:
+    if isinstance(given, Tensor):
+        y = given if device is None else given.to(device)
+    else:
+        from .images import to_tensor
+
+        auto = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        y = to_tensor(given).to(device or auto)
+    _check_values(y)
+    return y
+
+
+def _check_values(y: Tensor) -> None:
+    if not (y.is_floating_point() or y.is_complex()) or y.element_size() < 4:
+        raise ParameterError(
+            f"a measurement tensor must be float32 or float64 (or their complex partners), with "
+            f"pictures in [0, 1]; got {y.dtype}. For 8-bit values: y.float() / 255."
+        )
+    if y.ndim < 3 or 0 in y.shape:
+        raise ShapeError(
+            f"a measurement tensor must have shape (*batch, C, H, W), none of them 0; "
+            f"got {tuple(y.shape)}. For a grey picture (H, W): y[None]."
+        )
+    if math.prod(y.shape) > _MAX_VALUES:
+        raise ShapeError(
+            f"a measurement of {math.prod(y.shape)} values is more than {_MAX_VALUES}; "
+            "cut it into pieces."
+        )
+    bad = int((~torch.isfinite(y)).sum())
+    if bad:
+        raise ParameterError(
+            f"the measurement holds NaN or Inf at {bad} of {y.numel()} values. "
+            "Repair them, or mark them as missing with op='mask'."
+        )

@@ -1,0 +1,124 @@
+"""`BilinearOperator`: linear in a parameter w and in a picture x, each with the other fixed."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any, Self
+
+import attrs
+import torch
+from torch import Tensor
+
+from .moves import device_of, move
+from .space import Space
+
+if TYPE_CHECKING:
+    from .operator import ForwardOperator
+
+__all__ = ["BilinearOperator", "ComposedBilinear"]
+
+
+class BilinearOperator(ABC):
+    """A map `(w, x) -> y` that is linear in each argument: convolution, pointwise product.
+
+    An author writes the three spaces, `_apply`, and `at_w` and `at_x`, the linear operators that
+    remain when one argument is fixed. `A @ bilinear` composes any operator after it.
+    """
+
+    @property
+    @abstractmethod
+    def w_space(self) -> Space:
+        """Space of the parameter w (a kernel, a modulation)."""
+
+    @property
+    @abstractmethod
+    def x_space(self) -> Space:
+        """Space of the picture x."""
+
+    @property
+    @abstractmethod
+    def out_space(self) -> Space:
+        """Space of the measurement."""
+
+    @abstractmethod
+    def _apply(self, w: Tensor, x: Tensor) -> Tensor:
+        """Return the measurement of a checked pair."""
+
+    @abstractmethod
+    def at_w(self, w: Tensor) -> ForwardOperator:
+        """Return the operator `x -> B(w, x)`; w `(*w_space.shape)`, or one per sample."""
+
+    @abstractmethod
+    def at_x(self, x: Tensor) -> ForwardOperator:
+        """Return the operator `w -> B(w, x)`; x `(*x_space.shape)`, or one per sample."""
+
+    @classmethod
+    def for_image(cls, space: Space, **params: Any) -> Self:
+        """Build the operator for pictures of `space`; see `ForwardOperator.for_image`."""
+        names = {f.alias for f in attrs.fields(cls)}
+        if "in_shape" in names:
+            params.setdefault("in_shape", space.shape)
+        if "dtype" in names:
+            params.setdefault("dtype", space.dtype)
+        return move(cls(**params), dtype=space.dtype)
+
+    def __call__(self, w: Tensor, x: Tensor) -> Tensor:
+        """Return B(w, x). Batches of w and x broadcast. Raises: ShapeError, DtypeError."""
+        self.w_space.check(w, who=self.name, name="w")
+        self.x_space.check(x, who=self.name, name="x")
+        return self._apply(w, x)
+
+    @property
+    def name(self) -> str:
+        """Short name for error texts."""
+        return type(self).__name__
+
+    @property
+    def device(self) -> torch.device | None:
+        """Device of the parameters, if there are any."""
+        return device_of(self)
+
+    def to(
+        self, *, device: torch.device | str | None = None, dtype: torch.dtype | None = None
+    ) -> Self:
+        """Return the operator on another device or in another precision; this one is unchanged."""
+        return move(self, device=device, dtype=dtype)
+
+
+@attrs.frozen(eq=False)
+class ComposedBilinear(BilinearOperator):
+    """A linear operator after a bilinear one: `A(B(w, x))`."""
+
+    outer: ForwardOperator
+    inner: BilinearOperator
+
+    @property
+    def w_space(self) -> Space:
+        """That of the bilinear operator."""
+        return self.inner.w_space
+
+    @property
+    def x_space(self) -> Space:
+        """That of the bilinear operator."""
+        return self.inner.x_space
+
+    @property
+    def out_space(self) -> Space:
+        """That of the linear operator."""
+        return self.outer.out_space
+
+    @property
+    def name(self) -> str:
+        """Both names."""
+        return f"{self.outer.name} @ {self.inner.name}"
+
+    def _apply(self, w: Tensor, x: Tensor) -> Tensor:
+        return self.outer(self.inner._apply(w, x))
+
+    def at_w(self, w: Tensor) -> ForwardOperator:
+        """The composition of the linear operators."""
+        return self.outer @ self.inner.at_w(w)
+
+    def at_x(self, x: Tensor) -> ForwardOperator:
+        """The composition of the linear operators."""
+        return self.outer @ self.inner.at_x(x)

@@ -1,0 +1,44 @@
+"""One cache for tensors derived from a component's parameters, such as a transfer function."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+__all__ = ["derived"]
+
+T = TypeVar("T")
+_SLOT = "_derived_cache"
+
+
+def derived(owner: object, key: str, compute: Callable[[], T], *inputs: Tensor) -> T:
+    """Return `compute()`, remembered on `owner` under `key` where that is safe.
+
+    Nothing is remembered when one of `inputs` (the parameters that the value comes from) requires
+    grad, since a second backward pass would find its graph freed; under `inference_mode`, whose
+    tensors poison later training; inside a `torch.func` transform; or while compiling. The cache
+    is no attrs field: copies, pickles and `attrs.evolve` start without it.
+    """
+    cache: dict[str, T] | None = getattr(owner, _SLOT, None)
+    if cache is not None and key in cache:
+        return cache[key]
+    if torch.compiler.is_compiling() or not _is_safe(inputs):
+        return compute()
+    # A parameter that needs no grad gives a constant: it must not see the caller's grad mode.
+    value = compute()
+    if cache is None:
+        cache = {}
+        object.__setattr__(owner, _SLOT, cache)
+    cache[key] = value
+    return value
+
+
+def _is_safe(inputs: tuple[Tensor, ...]) -> bool:
+    if torch.is_inference_mode_enabled():
+        return False
+    return not any(
+        t.requires_grad or torch._C._functorch.is_functorch_wrapped_tensor(t) for t in inputs
+    )

@@ -1,0 +1,245 @@
+"""Where text becomes components: names, mappings, arrays and paths end here.
+
+Below this module there are only objects.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import wellposed.registry as reg
+from torch import Tensor
+from wellposed.registry import default_registry
+
+from .bilinear import BilinearOperator
+from .errors import IncompatibleError, ParameterError, ShapeError
+from .kernel import Kernel
+from .noise import Noise
+from .operator import ForwardOperator
+from .prior import Prior
+from .problem import AnyOperator
+from .solver import Solver
+from .space import Space
+
+__all__ = ["build_noise", "build_operator", "build_prior", "build_solver", "register_types"]
+
+_DTYPES = {
+    "float32": torch.float32,
+    "float64": torch.float64,
+    "complex64": torch.complex64,
+    "complex128": torch.complex128,
+}
+Given = Any  # a name, {name:, params:}, or an object
+
+
+@functools.cache
+def register_types() -> None:
+    """Teach the registry how text becomes tensors, dtypes and nested components; once."""
+    reg.register_type(Tensor, _tensor_from)
+    reg.register_type(torch.dtype, _dtype_from)
+    reg.register_type(Path, _path_from)
+    reg.register_unstructure(Tensor, _tensor_to_data)
+    reg.register_unstructure(torch.dtype, lambda d: str(d).removeprefix("torch."))
+    reg.register_component_type(ForwardOperator, "operator")
+    reg.register_component_type(BilinearOperator, "bilinear")
+    reg.register_component_type(Kernel, "kernel")
+    reg.register_component_type(Prior, "prior")
+    reg.register_component_type(Solver, "solver")
+    reg.register_component_type(Noise, "noise")
+
+
+def build_solver(given: Given, params: Mapping[str, Any] | None = None) -> Solver:
+    """Return a solver from a name, a mapping or an object."""
+    return _built("solver", Solver, given, params)
+
+
+def build_prior(given: Given, params: Mapping[str, Any] | None = None) -> Prior | None:
+    """Return a prior from a name, a mapping or an object; None stays None."""
+    return None if given is None else _built("prior", Prior, given, params)
+
+
+def build_noise(given: Given) -> Noise | None:
+    """Return a noise model from a name, a mapping or an object; None stays None."""
+    return None if given is None else _built("noise", Noise, given, None)
+
+
+def build_operator(
+    given: Given,
+    params: Mapping[str, Any] | None = None,
+    *,
+    y_space: Space | None = None,
+    x_space: Space | None = None,
+) -> AnyOperator:
+    """Return an operator for measurements of `y_space`, or for pictures of `x_space`.
+
+    A sequence of operators is their composition, the first being applied last, as in `A @ B`.
+    Raises: ShapeError when no picture gives a measurement of `y_space`.
+    """
+    register_types()
+    if isinstance(given, Sequence) and not isinstance(given, str):
+        if params:
+            raise ParameterError(
+                "op_params go with one operator; in a sequence, give each its own."
+            )
+        return _composed(given, y_space, x_space)
+    if not isinstance(given, (str, Mapping)):
+        if params:
+            raise ParameterError("op_params go with an operator's name; an object has its own.")
+        return given  # type: ignore[no-any-return]
+    name, values = _name_and_params("op", given, params)
+    cls = _load_operator(name)
+    typed = reg.structure_params(cls, values, path="op.params")
+    if issubclass(cls, BilinearOperator):
+        raise IncompatibleError(
+            f"{name} is bilinear: fix one argument first, e.g. with {cls.__name__}(...).at_w(w)."
+        )
+    if x_space is None:
+        assert y_space is not None
+        x_space = _sized(cls, name, y_space, typed)
+    reg.check_missing(cls, {**typed, "in_shape": 0, "dtype": 0}, "op.params")
+    op: ForwardOperator = cls.for_image(x_space, **typed)
+    if y_space is not None and op.out_space != y_space:
+        raise ShapeError(
+            f"op {name} gives measurements of shape {op.out_space.shape} ({op.out_space.dtype}) "
+            f"with these parameters; got a measurement of shape {y_space.shape} ({y_space.dtype})."
+        )
+    return op
+
+
+def _sized(cls: Any, name: str, y_space: Space, params: dict[str, Any]) -> Space:
+    if "in_shape" in params:
+        return Space(params["in_shape"], y_space.dtype)
+    space: Space = cls.image_space_for(y_space, **params)
+    return space
+
+
+def _composed(
+    given: Sequence[Given], y_space: Space | None, x_space: Space | None
+) -> ForwardOperator:
+    if not given:
+        raise ParameterError("op expects at least one operator; got an empty list.")
+    total: ForwardOperator | None = None
+    for item in given if x_space is None else reversed(given):
+        op = build_operator(item, y_space=y_space, x_space=x_space)
+        if not isinstance(op, ForwardOperator):
+            raise IncompatibleError(
+                f"a list of operators can hold linear ones only; got {op.name}."
+            )
+        if total is None:
+            total = op
+        else:
+            total = total @ op if x_space is None else op @ total
+        if x_space is None:
+            y_space = op.in_space
+        else:
+            x_space = op.out_space
+    assert total is not None
+    return total
+
+
+def _built(kind: str, base: type, given: Given, params: Mapping[str, Any] | None) -> Any:
+    register_types()
+    if not isinstance(given, (str, Mapping)):
+        if params:
+            raise ParameterError(f"{kind} parameters go with a name; an object has its own.")
+        if not isinstance(given, base):
+            raise ParameterError(
+                f"{kind} expects a name, a mapping {{name:, params:}} or a {base.__name__}; "
+                f"got {type(given).__name__}."
+            )
+        return given
+    return reg.build(default_registry(), kind, given, path=kind, params=params)
+
+
+def _name_and_params(
+    path: str, given: str | Mapping[str, Any], params: Mapping[str, Any] | None
+) -> tuple[str, Mapping[str, Any]]:
+    if isinstance(given, str):
+        return given, params or {}
+    unknown = set(given) - {"name", "params"}
+    if unknown or not isinstance(given.get("name"), str):
+        raise ParameterError(
+            f"{path} expects a mapping {{name:, params:}}; got the keys {sorted(map(str, given))}."
+        )
+    return given["name"], {**(given.get("params") or {}), **(params or {})}
+
+
+def _load_operator(name: str) -> Any:
+    registry = default_registry()
+    bilinear = {s.name for s in registry.specs("bilinear")}
+    return registry.load("bilinear" if name in bilinear else "operator", name)
+
+
+def _tensor_from(value: object, path: str) -> Tensor | Kernel:
+    """Read a tensor from nested lists, a number, `{npy: file}`; a name stands for a kernel."""
+    if isinstance(value, (Tensor, Kernel)):
+        return value
+    if isinstance(value, np.ndarray):
+        return torch.from_numpy(np.ascontiguousarray(value))
+    if isinstance(value, Mapping) and set(value) == {"npy"}:
+        return _tensor_from_file(value["npy"], path)
+    if isinstance(value, Mapping) and set(value) == {"data", "dtype"}:
+        return _tensor_from_data(value, path)
+    if isinstance(value, str) and value.endswith(".npy"):
+        return _tensor_from_file(value, path)
+    if isinstance(value, (str, Mapping)):
+        kernel: Kernel = reg.build(default_registry(), "kernel", value, path=path)
+        return kernel
+    try:
+        return torch.tensor(value, dtype=torch.float64).float()
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ParameterError(
+            f"{path} expects numbers, nested lists of numbers, {{npy: file}} or the name of a "
+            f"kernel; got {type(value).__name__} ({error})."
+        ) from None
+
+
+def _tensor_from_file(file: object, path: str) -> Tensor:
+    if not isinstance(file, (str, Path)):
+        raise ParameterError(f"{path}.npy expects a path; got {type(file).__name__}.")
+    try:
+        array = np.load(file, allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise ParameterError(f"{path}: cannot read {file} as .npy: {error}") from None
+    return torch.from_numpy(np.ascontiguousarray(array))
+
+
+def _tensor_from_data(value: Mapping[str, Any], path: str) -> Tensor:
+    """Read what `_tensor_to_data` wrote: exact, complex numbers as pairs."""
+    dtype = getattr(torch, str(value["dtype"]), None)
+    if not isinstance(dtype, torch.dtype):
+        raise ParameterError(
+            f"{path}.dtype expects a dtype such as float32; got {value['dtype']!r}."
+        )
+    try:
+        if dtype.is_complex:
+            pairs = torch.tensor(value["data"], dtype=torch.float64)
+            return torch.view_as_complex(pairs).to(dtype)
+        return torch.tensor(value["data"], dtype=dtype)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ParameterError(f"{path}.data: {error}") from None
+
+
+def _tensor_to_data(value: Tensor) -> dict[str, Any]:
+    dtype = str(value.dtype).removeprefix("torch.")
+    flat = torch.view_as_real(value.to(torch.complex128)) if value.is_complex() else value
+    return {"data": flat.tolist(), "dtype": dtype}
+
+
+def _dtype_from(value: object, path: str) -> torch.dtype:
+    if isinstance(value, torch.dtype):
+        return value
+    if value not in _DTYPES:
+        raise ParameterError(f"{path} expects one of {', '.join(_DTYPES)}; got {value!r}.")
+    return _DTYPES[str(value)]
+
+
+def _path_from(value: object, path: str) -> Path:
+    if not isinstance(value, (str, Path)) or not str(value):
+        raise ParameterError(f"{path} expects a path; got {value!r}.")
+    return Path(value)

@@ -1,0 +1,97 @@
+"""Moving components between devices and precisions, without changing the original."""
+
+from __future__ import annotations
+
+import copy
+from typing import TypeVar
+
+import attrs
+import torch
+from torch import Tensor, nn
+
+from .errors import DtypeError
+from .space import Space, same_kind_dtype
+
+__all__ = ["device_of", "move", "tensors_in"]
+
+T = TypeVar("T")
+
+
+def move(
+    component: T, *, device: torch.device | str | None = None, dtype: torch.dtype | None = None
+) -> T:
+    """Return `component` with its tensors moved; the same object when nothing changes.
+
+    Real tensors follow `dtype`, complex ones its complex partner, integers and bools only the
+    device. Nested components follow; networks are copied first, since `nn.Module.to` works in
+    place.
+
+    Raises: DtypeError when `dtype` is not a floating-point dtype.
+    """
+    if dtype is not None and not (dtype.is_floating_point or dtype.is_complex):
+        raise DtypeError(f"to() expects a floating-point dtype such as torch.float64; got {dtype}.")
+    moved = _move(component, None if device is None else torch.device(device), dtype)
+    return moved  # type: ignore[no-any-return]
+
+
+def _move(value: object, device: torch.device | None, dtype: torch.dtype | None) -> object:
+    if isinstance(value, Tensor):
+        wanted = value.dtype if dtype is None else same_kind_dtype(value.dtype, dtype)
+        return value.to(device=device, dtype=wanted)
+    if isinstance(value, torch.dtype):
+        return value if dtype is None else same_kind_dtype(value, dtype)
+    if isinstance(value, Space):
+        return value if dtype is None else value.to(dtype)
+    if isinstance(value, nn.Module):
+        return copy.deepcopy(value).to(device=device, dtype=dtype)
+    if isinstance(value, (tuple, list)):
+        moved = type(value)(_move(v, device, dtype) for v in value)
+        return value if all(a is b for a, b in zip(moved, value, strict=True)) else moved
+    if isinstance(value, dict):
+        return {k: _move(v, device, dtype) for k, v in value.items()}
+    if attrs.has(type(value)):
+        return _move_fields(value, device, dtype)
+    return value
+
+
+def _move_fields(value: object, device: torch.device | None, dtype: torch.dtype | None) -> object:
+    changed = {}
+    for field in attrs.fields(type(value)):
+        if field.init:
+            old = getattr(value, field.name)
+            new = _move(old, device, dtype)
+            if new is not old:
+                changed[field.alias] = new
+    return attrs.evolve(value, **changed) if changed else value  # type: ignore[misc]
+
+
+def device_of(component: object) -> torch.device | None:
+    """Return the device of the first tensor found in the fields; None when there is none."""
+    if isinstance(component, Tensor):
+        return component.device
+    if isinstance(component, nn.Module):
+        return next((p.device for p in component.parameters()), None)
+    if isinstance(component, (tuple, list)):
+        return _first(device_of(v) for v in component)
+    if attrs.has(type(component)):
+        names = (f.name for f in attrs.fields(type(component)))
+        return _first(device_of(getattr(component, name, None)) for name in names)
+    return None
+
+
+def _first(devices: object) -> torch.device | None:
+    return next((d for d in devices if d is not None), None)  # type: ignore[attr-defined]
+
+
+def tensors_in(component: object) -> tuple[Tensor, ...]:
+    """Return every tensor in the fields, nested components and networks included."""
+    if isinstance(component, Tensor):
+        return (component,)
+    if isinstance(component, nn.Module):
+        return tuple(component.parameters()) + tuple(component.buffers())
+    if isinstance(component, (tuple, list)):
+        return tuple(t for item in component for t in tensors_in(item))
+    if attrs.has(type(component)):
+        fields = attrs.fields(type(component))
+        return tuple(t for f in fields for t in tensors_in(getattr(component, f.name, None)))
+    return ()

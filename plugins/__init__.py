@@ -1,0 +1,1 @@
+"""The methods that ship with wellposed: plugins like any other, found by entry points."""
