@@ -44,7 +44,7 @@ def compose(outer: ForwardOperator, inner: object) -> object:
 def add(a: ForwardOperator, b: object) -> ForwardOperator:
     """Return `a + b`, flattened. Raises: ShapeError, DtypeError when the spaces differ."""
     if not isinstance(b, ForwardOperator):
-        return NotImplemented
+        return NotImplemented  # type: ignore[no-any-return]
     text = f"{a.name} + {b.name}"
     _same_space(a.in_space, b.in_space, text)
     _same_space(a.out_space, b.out_space, text)
@@ -56,7 +56,7 @@ def add(a: ForwardOperator, b: object) -> ForwardOperator:
 def scale(factor: float, op: ForwardOperator) -> ForwardOperator:
     """Return `factor * op` for a real number. Raises: ParameterError for one not finite."""
     if isinstance(factor, bool) or not isinstance(factor, (int, float)):
-        return NotImplemented
+        return NotImplemented  # type: ignore[no-any-return]
     if not math.isfinite(factor):
         raise ParameterError(f"an operator can be multiplied by a finite number only; got {factor}")
     if isinstance(op, Scaled):

@@ -9,7 +9,7 @@ import attrs
 import torch
 from torch import Tensor
 
-from .moves import device_of, move
+from .moves import device_of, fields_of, move
 from .space import Space
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class BilinearOperator(ABC):
     @classmethod
     def for_image(cls, space: Space, **params: Any) -> Self:
         """Build the operator for pictures of `space`; see `ForwardOperator.for_image`."""
-        names = {f.alias for f in attrs.fields(cls)}
+        names = {f.alias for f in fields_of(cls)}
         if "in_shape" in names:
             params.setdefault("in_shape", space.shape)
         if "dtype" in names:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from .fields import short
+from .moves import fields_of
 
 __all__ = ["describe", "versions"]
 
@@ -26,7 +27,7 @@ def describe(component: object) -> str:
     if not attrs.has(type(component)):
         return repr(component)
     shown = []
-    for field in attrs.fields(type(component)):
+    for field in fields_of(component):
         value = getattr(component, field.name, None)
         if field.init and value is not None and value is not field.default:
             shown.append(f"{field.name}={describe(value)}")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -55,7 +55,7 @@ def register_types() -> None:
 
 def build_solver(given: Given, params: Mapping[str, Any] | None = None) -> Solver:
     """Return a solver from a name, a mapping or an object."""
-    return _built("solver", Solver, given, params)
+    return cast(Solver, _built("solver", Solver, given, params))
 
 
 def build_prior(given: Given, params: Mapping[str, Any] | None = None) -> Prior | None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable
+from typing import Any
 
 import attrs
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from .errors import NotConvergedWarning
 from .space import Space, real_partner
@@ -82,7 +82,7 @@ def conjugate_gradient(
         p = torch.addcmul(r, _broadcast(beta, space), p)
         rho = torch.where(good, rho_new, rho)
         active = good & (rho > limit)
-    relative = torch.where(scale > 0, rho.sqrt() / torch.where(scale > 0, scale, 1), 0)
+    relative = torch.where(scale == 0, 0, rho.sqrt() / torch.where(scale == 0, 1, scale))
     # The recurrence drifts from the true residual by rounding; twice the tolerance is still met.
     return CGResult(x=x, residual=relative, converged=relative <= 2 * rtol, steps=steps)
 
@@ -130,16 +130,34 @@ class _ImplicitInverse(torch.autograd.Function):
     """Zero in the forward pass, `K^-1` in the backward pass."""
 
     @staticmethod
-    def forward(
-        ctx: torch.autograd.function.FunctionCtx, residual: Tensor, solve: Linear
-    ) -> Tensor:
-        ctx.solve = solve  # type: ignore[attr-defined]
+    def forward(ctx: Any, residual: Tensor, solve: Linear) -> Tensor:
+        ctx.save_for_backward(residual)
+        ctx.solve = solve
         return torch.zeros_like(residual)
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
-    def backward(ctx: torch.autograd.function.FunctionCtx, g: Tensor) -> tuple[Tensor, None]:
-        return ctx.solve(g), None  # type: ignore[attr-defined]
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor, None]:
+        (residual,) = ctx.saved_tensors
+        return _OnlyOnce.apply(ctx.solve(g.detach()), g, residual), None
+
+
+class _OnlyOnce(torch.autograd.Function):
+    """Its first argument; an error when differentiated.
+
+    It hangs on all that the value depends on, so that no path around it gives a partial second
+    derivative in silence.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, value: Tensor, *depends_on: Tensor) -> Tensor:
+        return value
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor, ...]:
+        raise NotImplementedError(
+            "the implicit gradient of a conjugate gradient solve can be differentiated only once; "
+            "for second derivatives take an operator with a closed form (op.has_closed_prox)."
+        )
 
 
 def lanczos_norm_bound(
@@ -197,7 +215,8 @@ def _top_of_tridiagonal(diagonal: list[Tensor], off: list[Tensor]) -> Tensor:
         t = t + torch.diag_embed(e[..., :-1], 1) + torch.diag_embed(e[..., :-1], -1)
     values, vectors = torch.linalg.eigh(t)
     top = values[..., -1] + e[..., -1] * vectors[..., -1, -1].abs()
-    return (top.clamp_min(0).sqrt() * (1 + 1e-3)).to(diagonal[0].dtype)
+    bound: Tensor = top.clamp_min(0).sqrt() * (1 + 1e-3)
+    return bound.to(diagonal[0].dtype)
 
 
 def _square_norm(a: Tensor, space: Space) -> Tensor:

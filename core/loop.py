@@ -8,12 +8,13 @@ sample is still running, so that steps queue up without synchronisation.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import attrs
 import torch
 from torch import Tensor
 
+from .moves import fields_of
 from .operator import ForwardOperator
 from .solution import Status
 
@@ -122,12 +123,12 @@ def _choose(keep: Tensor, new: T, old: T, batch_ndim: int) -> T:
     """Take each sample's tensors from `new` where `keep`, else from `old`."""
     if isinstance(new, Tensor):
         mask = keep[(...,) + (None,) * (new.ndim - batch_ndim)]
-        return torch.where(mask, new, old)  # type: ignore[arg-type, return-value]
+        return cast(T, torch.where(mask, new, cast(Tensor, old)))
     if isinstance(new, tuple) and isinstance(old, tuple):
         pairs = zip(new, old, strict=True)
         return tuple(_choose(keep, n, o, batch_ndim) for n, o in pairs)  # type: ignore[return-value]
     if attrs.has(type(new)):
-        names = [f.name for f in attrs.fields(type(new)) if f.init]
+        names = [f.name for f in fields_of(new) if f.init]
         fields = {n: _choose(keep, getattr(new, n), getattr(old, n), batch_ndim) for n in names}
         return type(new)(**fields)
     return new

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from typing import TypeVar
+from typing import Any, TypeVar, cast
 
 import attrs
 import torch
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from .errors import DtypeError
 from .space import Space, same_kind_dtype
 
-__all__ = ["device_of", "move", "tensors_in"]
+__all__ = ["device_of", "fields_of", "move", "tensors_in"]
 
 T = TypeVar("T")
 
@@ -30,8 +30,8 @@ def move(
     """
     if dtype is not None and not (dtype.is_floating_point or dtype.is_complex):
         raise DtypeError(f"to() expects a floating-point dtype such as torch.float64; got {dtype}.")
-    moved = _move(component, None if device is None else torch.device(device), dtype)
-    return moved  # type: ignore[no-any-return]
+    place = None if device is None else torch.device(device)
+    return cast(T, _move(component, place, dtype))
 
 
 def _move(value: object, device: torch.device | None, dtype: torch.dtype | None) -> object:
@@ -55,14 +55,22 @@ def _move(value: object, device: torch.device | None, dtype: torch.dtype | None)
 
 
 def _move_fields(value: object, device: torch.device | None, dtype: torch.dtype | None) -> object:
-    changed = {}
-    for field in attrs.fields(type(value)):
+    changed: dict[str, Any] = {}
+    for field in fields_of(value):
         if field.init:
             old = getattr(value, field.name)
             new = _move(old, device, dtype)
             if new is not old:
                 changed[field.alias] = new
-    return attrs.evolve(value, **changed) if changed else value  # type: ignore[misc]
+    return attrs.evolve(cast(Any, value), **changed) if changed else value
+
+
+def fields_of(component: Any) -> tuple[attrs.Attribute[Any], ...]:
+    """Return the attrs fields of a component, or of its class."""
+    fields: tuple[attrs.Attribute[Any], ...] = attrs.fields(
+        component if isinstance(component, type) else type(component)
+    )
+    return fields
 
 
 def device_of(component: object) -> torch.device | None:
@@ -74,8 +82,7 @@ def device_of(component: object) -> torch.device | None:
     if isinstance(component, (tuple, list)):
         return _first(device_of(v) for v in component)
     if attrs.has(type(component)):
-        names = (f.name for f in attrs.fields(type(component)))
-        return _first(device_of(getattr(component, name, None)) for name in names)
+        return _first(device_of(getattr(component, f.name, None)) for f in fields_of(component))
     return None
 
 
@@ -92,6 +99,6 @@ def tensors_in(component: object) -> tuple[Tensor, ...]:
     if isinstance(component, (tuple, list)):
         return tuple(t for item in component for t in tensors_in(item))
     if attrs.has(type(component)):
-        fields = attrs.fields(type(component))
-        return tuple(t for f in fields for t in tensors_in(getattr(component, f.name, None)))
+        values = (getattr(component, f.name, None) for f in fields_of(component))
+        return tuple(t for value in values for t in tensors_in(value))
     return ()

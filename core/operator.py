@@ -13,7 +13,7 @@ from . import prox
 from .cache import derived
 from .errors import DeviceError, ParameterError, ShapeError
 from .linalg import lanczos_norm_bound
-from .moves import device_of, move, tensors_in
+from .moves import device_of, fields_of, move, tensors_in
 from .space import Space
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ class ForwardOperator(ABC):
         Tensors among `params` follow the precision of `space`, since here they come from text or
         files; constructors never convert.
         """
-        names = {f.alias for f in attrs.fields(cls)}
+        names = {f.alias for f in fields_of(cls)}
         if "in_shape" in names:
             params.setdefault("in_shape", space.shape)
         if "dtype" in names:

@@ -78,7 +78,7 @@ class Solution:
     image: Tensor = attrs.field(repr=lambda t: str(tuple(t.shape)))
     operator: AnyOperator
     statuses: tuple[Status, ...]
-    steps: Tensor
+    steps: Tensor = attrs.field(repr=lambda t: str(tuple(t.shape)))
     history: Mapping[str, Tensor] = attrs.field(factory=dict, repr=False)
     extras: Mapping[str, Any] = attrs.field(factory=dict, repr=False)
     provenance: Provenance = attrs.field(repr=False)

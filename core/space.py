@@ -39,8 +39,8 @@ def _event_shape(value: object) -> tuple[int, ...]:
         raise ParameterError(
             f"a shape is a tuple of whole numbers such as (3, 64, 64); got {value!r}"
         )
-    if any(n < 1 for n in sizes):
-        raise ParameterError(f"every size in a shape must be at least 1; got {sizes}")
+    if not sizes or any(n < 1 for n in sizes):
+        raise ParameterError(f"a shape needs one axis or more, each of size 1 or more; got {sizes}")
     return sizes
 
 
@@ -103,9 +103,8 @@ class Space:
 
     def norm(self, a: Tensor) -> Tensor:
         """Return the Euclidean norm of each sample, real; shape `batch`."""
-        if not self.shape:
-            return a.abs()
-        return torch.linalg.vector_norm(a, dim=self._axes)
+        norm: Tensor = torch.linalg.vector_norm(a, dim=self._axes)
+        return norm
 
     def expand(self, value: Tensor | float, like: Tensor, *, name: str, who: str) -> Tensor:
         """Shape a scalar or one value per sample, so that it broadcasts against `like`.

@@ -1,0 +1,39 @@
+"""What an example strategy yields for each kind of component.
+
+operator, bilinear, kernel: the instance itself, in double precision, on the CPU, small.
+prior: a `PriorCase`. solver: a `SolverCase`.
+"""
+
+from __future__ import annotations
+
+import attrs
+from torch import Tensor
+
+from ..prior import Prior
+from ..problem import Problem
+from ..solver import Solver
+from ..space import Space
+
+__all__ = ["PriorCase", "SolverCase"]
+
+
+@attrs.frozen(eq=False, kw_only=True)
+class PriorCase:
+    """A prior, the space of pictures to try it on, and whether its functional is convex."""
+
+    prior: Prior
+    space: Space
+    convex: bool = True
+
+
+@attrs.frozen(eq=False, kw_only=True)
+class SolverCase:
+    """A solver and a problem that it must solve to `expected` (when known) within `rtol`.
+
+    `expected` has the shape of the solution; `rtol` is relative to its norm, per sample.
+    """
+
+    solver: Solver
+    problem: Problem
+    expected: Tensor | None = attrs.field(default=None, repr=False)
+    rtol: float = 1e-6
