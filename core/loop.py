@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from .moves import fields_of
+from .observe import has_observers, notify
 from .operator import ForwardOperator
 from .solution import Status
 
@@ -135,12 +136,9 @@ def _choose(keep: Tensor, new: T, old: T, batch_ndim: int) -> T:
 
 
 def _watchers(callback: Callable[[IterationEvent], object] | None) -> list[Callable[..., object]]:
-    from wellposed.registry import default_registry
-
-    hook = default_registry().hook.wellposed_iteration
     watchers: list[Callable[..., object]] = [callback] if callback else []
-    if hook.get_hookimpls():
-        watchers.append(lambda event: any(r is True for r in hook(event=event)))
+    if has_observers("wellposed_iteration"):
+        watchers.append(lambda event: True in notify("wellposed_iteration", event=event))
     return watchers
 
 

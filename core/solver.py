@@ -15,6 +15,7 @@ from .describe import describe, versions
 from .errors import IncompatibleError
 from .loop import IterationEvent, run
 from .moves import move
+from .observe import notify
 from .operator import ForwardOperator
 from .prior import Prior
 from .problem import AnyOperator, Problem
@@ -107,17 +108,14 @@ class Solver(ABC):
         Raises: IncompatibleError when the solver cannot use the operator, prior or noise. A
         failed iteration is no error: see `Solution.status` and `Solution.require`.
         """
-        from wellposed.registry import default_registry
-
         self.needs.check(self.name, problem)
-        hook = default_registry().hook
-        hook.wellposed_solve_started(problem=problem, solver=self)
+        notify("wellposed_solve_started", problem=problem, solver=self)
         started = time.perf_counter()
         found = self._solve(problem, callback)
         if found.image.is_cuda:
             torch.cuda.synchronize(found.image.device)
         solution = self._solution(problem, found, time.perf_counter() - started)
-        hook.wellposed_solve_finished(solution=solution)
+        notify("wellposed_solve_finished", solution=solution)
         return solution
 
     @abstractmethod
@@ -251,7 +249,7 @@ def _solvers_for(prior: Prior) -> str:
             and issubclass(cls, Solver)
             and isinstance(prior, cls.needs.priors)
         ):
-            names.append(spec.name)
+            names.append(name)
     return ", ".join(names) or "none is installed"
 
 

@@ -241,16 +241,9 @@ def _hints(owner: Any) -> dict[str, Any]:
         for part in reversed(inspect.getmro(owner)) if isinstance(owner, type) else (owner,):
             module = sys.modules.get(getattr(part, "__module__", ""))
             names = dict(vars(module)) if module else {}
-            for name, annotation in _own_annotations(part).items():
+            for name, annotation in inspect.get_annotations(part).items():
                 found[name] = _resolve(annotation, names)
         return found
-
-
-def _own_annotations(owner: object) -> dict[str, object]:
-    try:
-        return inspect.get_annotations(owner)  # type: ignore[arg-type]  # raises for the others
-    except TypeError:
-        return {}
 
 
 def _resolve(annotation: object, names: dict[str, Any]) -> Any:

@@ -1,7 +1,50 @@
-"""The conformance kit for anybody's operators, priors, solvers and plugins."""
+"""The conformance kit for anybody's operators, priors, solvers and plugins.
+
+    class TestMyBlur(OperatorKit):
+        component = ("operator", "my_blur")
+
+Each check is a `test_*` method for pytest; `run_checks` runs the same without it. The kit needs
+hypothesis: `pip install "wellposed[testing]"`.
+"""
 
 from __future__ import annotations
 
-from .cases import PriorCase, SolverCase
+try:
+    import hypothesis as _hypothesis  # noqa: F401
+except ModuleNotFoundError as error:
+    raise ImportError(
+        "wellposed.testing needs hypothesis, which is not installed; expected the extra `testing`. "
+        'Install it: pip install "wellposed[testing]"'
+    ) from error
 
-__all__ = ["PriorCase", "SolverCase"]
+from . import strategies
+from .bilinear_kit import BilinearKit
+from .cases import PriorCase, SolverCase
+from .engine import CheckFailure, CheckResult, Kit, Trial
+from .kernel_kit import KernelKit
+from .noise_kit import NoiseKit
+from .operator_kit import OperatorKit
+from .plugin_kit import PluginKit
+from .prior_kit import PriorKit
+from .runner import check_names, kit_for, run_checks
+from .solver_kit import SolverKit
+
+__all__ = [
+    "BilinearKit",
+    "CheckFailure",
+    "CheckResult",
+    "KernelKit",
+    "Kit",
+    "NoiseKit",
+    "OperatorKit",
+    "PluginKit",
+    "PriorCase",
+    "PriorKit",
+    "SolverCase",
+    "SolverKit",
+    "Trial",
+    "check_names",
+    "kit_for",
+    "run_checks",
+    "strategies",
+]

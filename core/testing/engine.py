@@ -1,0 +1,209 @@
+"""How a check runs: drawn trials, a bounded number of them, and a failure worth reading."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+import warnings
+import zlib
+from abc import ABC
+from collections.abc import Callable, Iterator
+from typing import Any, ClassVar, Generic, NoReturn, TypeVar
+
+import attrs
+import hypothesis
+import torch
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from torch import Tensor
+from wellposed.registry import Registry, default_registry
+
+from ..errors import NotConvergedWarning, ParameterError
+from ..space import Space
+from .strategies import seeds
+
+__all__ = ["CheckFailure", "CheckResult", "Kit", "Trial", "check", "fail"]
+
+Subject = TypeVar("Subject")
+K = TypeVar("K", bound="Kit[Any]")
+
+# A failing example is made smaller only where an attempt is cheap.
+_SHRINK_ABOVE = 3
+
+
+class CheckFailure(AssertionError):
+    """A component breaks a rule; the message says which, by how much, and what it looks like."""
+
+
+def fail(message: str) -> NoReturn:
+    """Raise CheckFailure."""
+    raise CheckFailure(message)
+
+
+@attrs.frozen(kw_only=True)
+class CheckResult:
+    """Outcome of one check; `message` is empty when it passed."""
+
+    name: str
+    passed: bool
+    message: str = ""
+    seconds: float = 0.0
+
+
+@attrs.frozen(eq=False)
+class Trial(Generic[Subject]):
+    """One drawn instance, with a batch shape that it accepts and a seed for all random numbers."""
+
+    subject: Subject
+    batch: tuple[int, ...] = ()
+    seed: int = 0
+
+    def generator(self, index: int = 0) -> torch.Generator:
+        """Return a fresh generator; another `index` gives independent numbers."""
+        return torch.Generator().manual_seed(1000 * self.seed + index)
+
+    def randn(self, space: Space, index: int = 0, batch: tuple[int, ...] | None = None) -> Tensor:
+        """Return standard normal values on `space`, with the trial's batch unless told."""
+        lead = self.batch if batch is None else batch
+        return space.randn(lead, generator=self.generator(index))
+
+    def rand(self, space: Space, index: int = 0, batch: tuple[int, ...] | None = None) -> Tensor:
+        """Return a picture with values in [0, 1] (in the unit square, when complex)."""
+        lead = self.batch if batch is None else batch
+        return torch.rand((*lead, *space.shape), dtype=space.dtype, generator=self.generator(index))
+
+    def steps(self, scale: float = 1.0, dtype: torch.dtype = torch.float64) -> Tensor:
+        """Return one positive value per sample, of the batch shape, a factor of 10 apart."""
+        exponents = torch.rand(self.batch, generator=self.generator(99), dtype=torch.float64)
+        return (scale * 10 ** (exponents - 0.5)).to(dtype)
+
+
+def check(
+    *, share: float = 1.0, most: int | None = None
+) -> Callable[[Callable[[K, Trial[Any]], None]], Callable[[K], None]]:
+    """Turn `method(self, trial)` into a check `method(self)` that runs it on drawn trials.
+
+    share: the part of the kit's `max_examples` that it gets; most: a bound, for costly checks.
+    """
+
+    def decorate(method: Callable[[K, Trial[Any]], None]) -> Callable[[K], None]:
+        def run(self: K) -> None:
+            count = max(1, round(self.max_examples * share))
+            self._run(method, count if most is None else min(count, most))
+
+        # functools.wraps would show pytest the argument `trial`, which it takes for a fixture.
+        run.__name__, run.__qualname__ = method.__name__, method.__qualname__
+        run.__doc__, run.__module__ = method.__doc__, method.__module__
+        return run
+
+    return decorate
+
+
+class Kit(ABC, Generic[Subject]):
+    """Base of all kits: subclass one of them, and name a component or give a strategy.
+
+    component: `(kind, name)` of a registered component, whose examples are used.
+    examples: a hypothesis strategy of what an example of this kind yields (see
+    `wellposed.testing.cases`), instead of the registered ones.
+    max_examples: drawn examples per cheap check; costly checks take fewer.
+    reproducible: draw the same examples in every run, whatever the hypothesis profile says.
+    """
+
+    kind: ClassVar[str]
+    component: ClassVar[tuple[str, str] | None] = None
+    examples: ClassVar[Any] = None
+    registry: ClassVar[Registry | None] = None
+    max_examples: ClassVar[int] = 20
+    reproducible: ClassVar[bool] = False
+
+    def instances(self) -> st.SearchStrategy[Subject]:
+        """Return the strategy of examples: the class attribute, or those of the component."""
+        if self.examples is not None:
+            return _as_strategy(self.examples)
+        if self.component is None:
+            raise ParameterError(
+                f"{type(self).__name__} expects `component = (kind, name)` or `examples = "
+                "strategy`; got neither. Set one of them on the class."
+            )
+        kind, name = self.component
+        registry = self.registry or default_registry()
+        found = registry.examples(kind, name)
+        if not found:
+            raise CheckFailure(
+                f"{kind} {name!r} has no example, so nothing can be checked. Yield an "
+                f"Example({kind!r}, {name!r}, 'package.module:function') from wellposed_examples()."
+            )
+        return st.one_of([_as_strategy(registry.load_example(example)) for example in found])
+
+    def trials(self) -> st.SearchStrategy[Trial[Subject]]:
+        """Return the strategy of trials; kits draw a batch shape that fits the instance."""
+        return st.builds(Trial, self.instances(), st.just(()), seeds())
+
+    def _run(self, method: Callable[[Any, Trial[Any]], None], count: int) -> None:
+        def each(trial: Trial[Subject]) -> None:
+            with strict_warnings():
+                method(self, trial)
+
+        self._given(self.trials(), each, count, f"{method.__name__} {self.component}")
+
+    def _given(
+        self, strategy: st.SearchStrategy[Any], body: Callable[[Any], None], count: int, label: str
+    ) -> None:
+        phases = [Phase.explicit, Phase.reuse, Phase.generate]
+        if count > _SHRINK_ABOVE:
+            phases.append(Phase.shrink)
+        rules = settings(
+            max_examples=count,
+            deadline=None,
+            database=None,
+            phases=phases,
+            report_multiple_bugs=False,
+            suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+        )
+        test = rules(hypothesis.given(strategy)(body))
+        if self.reproducible:
+            test = hypothesis.seed(zlib.crc32(label.encode()))(test)
+        test()
+
+
+@contextlib.contextmanager
+def strict_warnings() -> Iterator[None]:
+    """Make errors of the two warnings that hide wrong results, whatever pytest was told."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", category=NotConvergedWarning)
+        warnings.filterwarnings("error", message="Casting complex values to real")
+        yield
+
+
+def timed(name: str, function: Callable[[], None]) -> CheckResult:
+    """Run one check and turn whatever it raises into a result."""
+    started = time.perf_counter()
+    message = ""
+    try:
+        function()
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # pytest.skip and hypothesis's own are not all Exceptions
+        if type(error).__name__ == "Skipped":
+            return CheckResult(name=name, passed=True, message=f"skipped: {error}")
+        message = _told(error)
+    seconds = time.perf_counter() - started
+    return CheckResult(name=name, passed=not message, message=message, seconds=seconds)
+
+
+def _told(error: BaseException) -> str:
+    text = str(error) or "no message"
+    if not isinstance(error, CheckFailure):
+        text = f"{type(error).__name__}: {text}"
+    notes = [note for note in getattr(error, "__notes__", ()) if "reproduce" not in note]
+    return "\n".join([text, *notes])
+
+
+def _as_strategy(given: Any) -> st.SearchStrategy[Any]:
+    if isinstance(given, st.SearchStrategy):
+        return given
+    if isinstance(given, (list, tuple)) and given:
+        return st.sampled_from(list(given))
+    raise ParameterError(
+        f"examples are a hypothesis strategy or a non-empty list; got {type(given).__name__}."
+    )
