@@ -240,8 +240,9 @@ def _solvers_for(prior: Prior) -> str:
     registry = default_registry()
     names = []
     for spec in registry.specs("solver"):
+        name = registry.reference(spec)
         try:
-            cls = registry.load("solver", spec.name)
+            cls = registry.load("solver", name)
         except ImportError:
             continue
         if (
