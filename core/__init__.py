@@ -52,6 +52,7 @@ _WHERE = {
     "pipeline": "api",
     "psnr": "metrics",
     "sample": "samples",
+    "short": "fields",
     "simulate": "api",
     "solve": "api",
     "solve_normal": "prox",
@@ -96,6 +97,7 @@ __all__ = [
     "pipeline",
     "psnr",
     "sample",
+    "short",
     "simulate",
     "solve",
     "solve_normal",
@@ -110,7 +112,7 @@ if TYPE_CHECKING:
     from .api import Pipeline, pipeline, simulate, solve
     from .bilinear import BilinearOperator
     from .cache import derived
-    from .fields import param, tensor_param
+    from .fields import param, short, tensor_param
     from .kernel import Kernel, kernel_tensor
     from .linalg import conjugate_gradient, spd_solve
     from .loop import IterationEvent
