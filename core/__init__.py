@@ -21,6 +21,7 @@ __version__ = "0.1.0"
 _WHERE = {
     "AnalysisPrior": "prior",
     "BilinearOperator": "bilinear",
+    "ChannelSpectra": "polyphase",
     "Denoiser": "prior",
     "DenoiserAsProx": "prior",
     "DirectSolver": "solver",
@@ -65,6 +66,7 @@ _WHERE = {
 __all__ = [
     "AnalysisPrior",
     "BilinearOperator",
+    "ChannelSpectra",
     "Denoiser",
     "DenoiserAsProx",
     "DirectSolver",
@@ -120,6 +122,7 @@ if TYPE_CHECKING:
     from .noise import Noise
     from .nonlinear import NonlinearOperator
     from .operator import Equivariance, ForwardOperator
+    from .polyphase import ChannelSpectra
     from .prior import (
         AnalysisPrior,
         Denoiser,

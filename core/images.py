@@ -19,7 +19,7 @@ from .errors import DtypeError, ImageFileError, ParameterError, ShapeError
 from .files import write_bytes
 from .rasters import Raster, check_size, decode, from_pil, load_npy
 
-__all__ = ["SUFFIXES", "Picture", "read", "to_tensor", "write"]
+__all__ = ["SUFFIXES", "Picture", "check_target", "read", "to_tensor", "write"]
 
 # What each format holds: bits per value, and whether transparency.
 _BITS: Final[dict[str, tuple[int, ...]]] = {
@@ -116,16 +116,10 @@ def write(
     of it remains then); ShapeError for a batch; ParameterError for bits that the format lacks.
     """
     path = Path(path)
+    check_target(path, bits)
     suffix = path.suffix.lower()
-    if suffix not in _BITS:
-        raise ImageFileError(
-            f"cannot write {path}: {suffix or 'a name without a suffix'} is not a format that is "
-            f"written. Take one of {', '.join(SUFFIXES)}."
-        )
     tensor = tensor.detach().cpu()
     if suffix == ".npy":
-        if bits is not None:
-            raise ParameterError(".npy holds the tensor as it is; leave bits out.")
         from .encoding import npy
 
         return write_bytes(path, npy(tensor.numpy()))
@@ -142,6 +136,28 @@ def write(
         exif=None if like is None else like.exif,
     )
     return write_bytes(path, data)
+
+
+def check_target(path: Path, bits: int | None = None) -> None:
+    """Check, before the work is done, that the format of a path is one that can be written.
+
+    Raises: ImageFileError for an unknown suffix; ParameterError for bits that the format lacks.
+    """
+    suffix = path.suffix.lower()
+    if suffix not in _BITS:
+        raise ImageFileError(
+            f"cannot write {path}: {suffix or 'a name without a suffix'} is not a format that is "
+            f"written. Take one of {', '.join(SUFFIXES)}."
+        )
+    possible = _BITS[suffix]
+    if bits is None or bits in possible:
+        return
+    if not possible:
+        raise ParameterError(f"{suffix} holds the tensor as it is; leave bits out.")
+    raise ParameterError(
+        f"{suffix} holds {' or '.join(map(str, possible))} bits per value; got bits={bits}."
+        + (" Write .png or .tif." if bits == 16 else "")
+    )
 
 
 def _is_pil(obj: object) -> bool:
@@ -167,12 +183,12 @@ def _picture(raster: Raster, tensor: Tensor) -> Picture:
 
 def _scaled(pixels: np.ndarray, top: float) -> Tensor:
     """Return (H, W, C) values as a tensor (C, H, W), divided by what stands for 1."""
-    native = np.ascontiguousarray(pixels, dtype=pixels.dtype.newbyteorder("="))
-    if native.dtype == np.float16:
-        native = native.astype(np.float32)
-    elif native.dtype in (np.uint16, np.uint32):  # torch has no arithmetic on these
-        native = native.astype(np.int32 if native.dtype == np.uint16 else np.float64)
-    values = torch.from_numpy(native).movedim(-1, 0).contiguous()
+    # torch has no arithmetic on unsigned 16 and 32 bits, nor we on half precision
+    wider = {"u2": "i4", "u4": "f8", "f2": "f4"}
+    code = pixels.dtype.str[1:]
+    wanted = np.dtype(wider.get(code, code))
+    # a copy in any case: the caller may go on to change the array
+    values = torch.from_numpy(np.array(np.moveaxis(pixels, -1, 0), dtype=wanted, order="C"))
     if top != 1:
         return (values / top).float()
     return values if values.is_floating_point() or values.is_complex() else values.float()
@@ -254,17 +270,11 @@ def _resized(alpha: Tensor | None, tensor: Tensor) -> Tensor | None:
 
 
 def _depth(bits: int | None, like: Picture | None, suffix: str, channels: int) -> int:
-    possible = _BITS[suffix]
-    if bits is None:
-        if like is not None and like.bits in possible:
-            return like.bits
-        return 8 if channels in (1, 3) else 32
-    if bits not in possible:
-        raise ParameterError(
-            f"{suffix} holds {' or '.join(map(str, possible))} bits per value; got bits={bits}."
-            + (" Write .png or .tif." if bits == 16 else "")
-        )
-    return bits
+    if bits is not None:
+        return bits
+    if like is not None and like.bits in _BITS[suffix]:
+        return like.bits
+    return 8 if channels in (1, 3) else 32
 
 
 def _quantised(tensor: Tensor, depth: int) -> np.ndarray:

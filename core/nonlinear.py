@@ -122,7 +122,8 @@ class Jacobian(ForwardOperator):
         return self.in_space.batch_of(self.point)
 
     def _apply(self, x: Tensor) -> Tensor:
-        point = self.point.expand_as(x)
+        # Forward mode writes into its inputs, so they must not share memory along the batch.
+        point, x = self.point.expand_as(x).contiguous(), x.contiguous()
         result: Tensor = torch.func.jvp(self.function._apply, (point,), (x,))[1]
         return result
 

@@ -105,7 +105,7 @@ class ForwardOperator(ABC):
             params.setdefault("in_shape", space.shape)
         if "dtype" in names:
             params.setdefault("dtype", space.dtype)
-        return move(cls(**params), dtype=space.dtype)
+        return cls(**move(params, dtype=space.dtype))
 
     # ---- what everybody calls -----------------------------------------------------------------
 
@@ -295,11 +295,15 @@ class ForwardOperator(ABC):
         return self * -1.0
 
 
-@attrs.frozen(eq=False)
+@attrs.frozen(eq=False, init=False)
 class Adjoint(ForwardOperator):
     """The adjoint of any operator, as an operator."""
 
     op: ForwardOperator
+
+    def __init__(self, op: ForwardOperator) -> None:
+        # As attrs would, in a form that torch.compile can trace: `op.H(y)` is made in hot paths.
+        object.__setattr__(self, "op", op)
 
     @property
     def in_space(self) -> Space:

@@ -11,6 +11,11 @@ For a channelwise operator `A A^H` is then diagonal in the Fourier domain of y, 
 analytic l2-l2 solution of Zhao et al., 2016, Fast single image super-resolution using a new
 analytical solution for l2-l2 problems, IEEE TIP 25(8), equations (12)-(19), at the cost of FFTs
 at the size of y only. Otherwise `A A^H` is one matrix of output channels per frequency.
+
+Real pictures whose stride is even go in pairs: the phases a and b of neighbouring columns are the
+real and imaginary part of one complex picture `z = a + i b`, which is x itself seen as complex.
+With `q = k_a - i k_b`, `Re(q * z) = k_a * a + k_b * b`: half as many transforms, all of them
+complex to complex, which every FFT library does best.
 """
 
 from __future__ import annotations
@@ -19,64 +24,209 @@ import attrs
 import torch
 from torch import Tensor
 
-from .space import Space
+from .cache import derived
 
-__all__ = ["Spectra", "fft", "ifft", "join_phases", "split_phases"]
+__all__ = ["ChannelSpectra", "MixingSpectra", "Spectra", "fft", "ifft"]
 
 
-@attrs.frozen(eq=False)
-class Spectra:
-    """Transfer functions `K` of a shift-equivariant operator, and the energy `A A^H`.
+@attrs.frozen(eq=False, slots=False)
+class ChannelSpectra:
+    """Transfer functions of an operator that keeps channels apart.
 
-    Shapes: channelwise: transfer `(*batch, C, P, h, w')`, energy `(*batch, C, h, w')`; otherwise
-    transfer `(*batch, O, C P, h, w')` and energy `(*batch, h, w', O, O)`. `P = stride^2`, and
-    `w'` is `w // 2 + 1` for real operators.
+    Shapes: transfer `(*batch, 1|C, P, h, w')`: P = stride^2 phases, or half as many pairs.
     """
 
     transfer: Tensor
     stride: int
-    channelwise: bool
-    energy: Tensor = attrs.field(init=False)
+    paired: bool
+    size: tuple[int, int]  # of y
+    real: bool
 
-    @energy.default
-    def _energy(self) -> Tensor:
-        if self.channelwise:
-            return (self.transfer.real.square() + self.transfer.imag.square()).sum(-3)
-        rows = self.transfer.movedim((-4, -3), (-2, -1))
-        return rows @ rows.mH
+    @classmethod
+    def of_impulse(cls, impulse: Tensor, stride: int) -> ChannelSpectra:
+        """Return the spectra from `A^H delta`, of shape `(*batch, 1|C, H, W)`."""
+        real = not impulse.is_complex()
+        paired = real and stride % 2 == 0
+        phases = _pairs(impulse, stride) if paired else _phases(impulse, stride)
+        transfer = fft(phases).conj().resolve_conj()
+        size = (impulse.shape[-2] // stride, impulse.shape[-1] // stride)
+        return cls(transfer, stride, paired, size, real)
 
     def apply(self, x: Tensor) -> Tensor:
-        """Return the spectrum of A x from the spectra of the phases of x, `(*, C, P, h, w')`."""
-        if self.channelwise:
-            return (self.transfer * x).sum(-3)
-        return torch.einsum("...oqhw,...qhw->...ohw", self.transfer, x.flatten(-4, -3))
+        """Return A x for `(*, C, H, W)`."""
+        return self._to_measurement(self._scaled * self._analyse(x))
 
-    def adjoint(self, y: Tensor, channels: int) -> Tensor:
-        """Return the spectra of the phases of A^H y from the spectrum of y, `(*, O, h, w')`."""
-        if self.channelwise:
-            return self.transfer.conj() * y.unsqueeze(-3)
-        x = torch.einsum("...oqhw,...ohw->...qhw", self.transfer.conj(), y)
-        return x.unflatten(-3, (channels, self.stride**2))
+    def adjoint(self, y: Tensor) -> Tensor:
+        """Return A^H y for `(*, C, h, w)`."""
+        return self._join(self._synthesise(self._spectrum(y)))
 
-    def shrink(self, residual: Tensor, tau: Tensor) -> Tensor:
-        """Return `(I + tau A A^H)^-1 residual`; tau broadcasts against `(*, O, h, w')`."""
-        if self.channelwise:
-            return residual / (1 + tau * self.energy)
-        rows = residual.movedim(-3, -1).unsqueeze(-1)
-        identity = torch.eye(rows.shape[-2], dtype=rows.dtype, device=rows.device)
-        # One value per sample has shape (*, 1, 1, 1), which also fits (*, h, w', O, O) one axis on.
-        step = tau.unsqueeze(-1) if tau.ndim else tau
-        solved = torch.linalg.solve(identity + step * self.energy, rows)
-        return solved.squeeze(-1).movedim(-1, -3)
+    def gram(self, x: Tensor) -> Tensor:
+        """Return A^H A x."""
+        if self.stride > 1:
+            return self.adjoint(self.apply(x))
+        return self._inverse(self._scaled_energy * fft(x))
+
+    def prox(self, v: Tensor, y: Tensor, tau: Tensor, tau_y: Tensor) -> Tensor:
+        """Return `argmin_x 1/2 |A x - y|^2 + 1/(2 tau) |x - v|^2`.
+
+        tau broadcasts against v, and tau_y, the same values, against y.
+        """
+        if self.stride == 1:
+            return self._square_prox(v, y, tau)
+        residual = self._spectrum(y - self.apply(v))
+        update = self._synthesise(residual * (tau_y / (1 + tau_y * self.energy)))
+        return v + self._join(update)
 
     def squared_norm(self) -> Tensor:
         """Return the largest eigenvalue of A A^H, of the batch shape."""
-        if self.channelwise:
-            return self.energy.amax((-3, -2, -1))
+        return self.energy.amax((-3, -2, -1))
+
+    @property
+    def energy(self) -> Tensor:
+        """The eigenvalues of A A^H, `(*batch, 1|C, h, w')`."""
+        return derived(self, "energy", self._energy, self.transfer)
+
+    def _energy(self) -> Tensor:
+        total = (self.transfer.real.square() + self.transfer.imag.square()).sum(-3)
+        if not self.paired:
+            return total
+        # |k_a - i k_b|^2 holds a cross term that is odd in the frequency.
+        return (total + total.flip(-2, -1).roll((1, 1), (-2, -1))) / 2
+
+    @property
+    def _scaled(self) -> Tensor:
+        # The 1/hw of the inverse transform, where it costs nothing.
+        area = self.size[0] * self.size[1]
+        return derived(self, "scaled", lambda: self.transfer / area, self.transfer)
+
+    @property
+    def _scaled_back(self) -> Tensor:
+        area = self.size[0] * self.size[1]
+        return derived(
+            self, "scaled_back", lambda: (self.transfer.conj() / area).resolve_conj(), self.transfer
+        )
+
+    @property
+    def _scaled_energy(self) -> Tensor:
+        area = self.size[0] * self.size[1]
+        return derived(self, "scaled_energy", lambda: self.energy.squeeze(-3) / area, self.transfer)
+
+    def _square_prox(self, v: Tensor, y: Tensor, tau: Tensor) -> Tensor:
+        residual = torch.addcmul(fft(y), self.transfer.squeeze(-3), fft(v), value=-1)
+        gain = self._scaled_back.squeeze(-3) * (tau / (1 + tau * self.energy))
+        return v + self._inverse(gain * residual)
+
+    def _analyse(self, x: Tensor) -> Tensor:
+        if self.stride == 1:
+            return fft(x).unsqueeze(-3)
+        return fft(_pairs(x, self.stride) if self.paired else _phases(x, self.stride))
+
+    def _to_measurement(self, products: Tensor) -> Tensor:
+        y = self._inverse(products.sum(-3) if self.stride > 1 else products.squeeze(-3))
+        return y.real if self.paired else y
+
+    def _spectrum(self, y: Tensor) -> Tensor:
+        """Return the spectrum of y, whole where the phases of x are paired."""
+        return torch.fft.fft2(y) if self.paired else fft(y)
+
+    def _synthesise(self, spectrum: Tensor) -> Tensor:
+        return self._inverse(self._scaled_back * spectrum.unsqueeze(-3))
+
+    def _inverse(self, spectrum: Tensor) -> Tensor:
+        if self.paired or not self.real:
+            return torch.fft.ifft2(spectrum, norm="forward")
+        return _half_inverse(spectrum, self.size[1])
+
+    def _join(self, phases: Tensor) -> Tensor:
+        return (
+            _from_pairs(phases, self.stride) if self.paired else _from_phases(phases, self.stride)
+        )
+
+
+@attrs.frozen(eq=False, slots=False)
+class MixingSpectra:
+    """Transfer functions of an operator that mixes channels.
+
+    Shapes: transfer `(*batch, O, C P, h, w')` for O channels of y and C of x.
+    """
+
+    transfer: Tensor
+    stride: int
+    channels: int
+    size: tuple[int, int]
+    real: bool
+
+    @classmethod
+    def of_impulses(cls, impulses: Tensor, stride: int) -> MixingSpectra:
+        """Return the spectra from `A^H delta` of every output channel, `(*batch, O, C, H, W)`."""
+        transfer = fft(_phases(impulses, stride)).conj().resolve_conj()
+        size = (impulses.shape[-2] // stride, impulses.shape[-1] // stride)
+        real = not impulses.is_complex()
+        return cls(transfer.flatten(-4, -3), stride, impulses.shape[-3], size, real)
+
+    def apply(self, x: Tensor) -> Tensor:
+        """Return A x for `(*, C, H, W)`."""
+        return self._inverse(self._apply(x))
+
+    def adjoint(self, y: Tensor) -> Tensor:
+        """Return A^H y for `(*, O, h, w)`."""
+        return self._adjoint(fft(y))
+
+    def prox(self, v: Tensor, y: Tensor, tau: Tensor, tau_y: Tensor) -> Tensor:
+        """Return `argmin_x 1/2 |A x - y|^2 + 1/(2 tau) |x - v|^2`; tau_y is tau beside y."""
+        rows = (fft(y) - self._apply(v)).movedim(-3, -1).unsqueeze(-1)
+        identity = torch.eye(rows.shape[-2], dtype=rows.dtype, device=rows.device)
+        # One value per sample has shape (*, 1, 1, 1), which also fits (*, h, w', O, O) one axis on.
+        step = tau_y.unsqueeze(-1) if tau_y.ndim else tau_y
+        solved = torch.linalg.solve(identity + step * self.energy, rows)
+        return v + tau * self._adjoint(solved.squeeze(-1).movedim(-1, -3))
+
+    def squared_norm(self) -> Tensor:
+        """Return the largest eigenvalue of A A^H, of the batch shape."""
         return torch.linalg.eigvalsh(self.energy).amax((-3, -2, -1))
 
+    @property
+    def energy(self) -> Tensor:
+        """The matrices of A A^H, `(*batch, h, w', O, O)`."""
+        return derived(self, "energy", self._energy, self.transfer)
 
-def split_phases(x: Tensor, stride: int) -> Tensor:
+    def _energy(self) -> Tensor:
+        rows = self.transfer.movedim((-4, -3), (-2, -1))
+        return rows @ rows.mH
+
+    def _apply(self, x: Tensor) -> Tensor:
+        phases = fft(_phases(x, self.stride)).flatten(-4, -3)
+        return torch.einsum("...oqhw,...qhw->...ohw", self.transfer, phases)
+
+    def _adjoint(self, y: Tensor) -> Tensor:
+        phases = torch.einsum("...oqhw,...ohw->...qhw", self.transfer.conj(), y)
+        x = self._inverse(phases).unflatten(-3, (self.channels, self.stride**2))
+        return _from_phases(x, self.stride)
+
+    def _inverse(self, spectrum: Tensor) -> Tensor:
+        return ifft(spectrum, self.size, real=self.real)
+
+
+Spectra = ChannelSpectra | MixingSpectra
+
+
+def fft(x: Tensor) -> Tensor:
+    """Return the 2-D spectrum, half of it for real input."""
+    return torch.fft.fft2(x) if x.is_complex() else torch.fft.rfft2(x)
+
+
+def ifft(spectrum: Tensor, size: tuple[int, int], *, real: bool) -> Tensor:
+    """Return the picture of a spectrum from `fft`."""
+    return torch.fft.irfft2(spectrum, s=size) if real else torch.fft.ifft2(spectrum)
+
+
+def _half_inverse(spectrum: Tensor, width: int) -> Tensor:
+    """Return irfft2 without its factor; in two steps, which on CPUs is up to 1.5 times faster."""
+    columns = torch.fft.ifft(spectrum, dim=-2, norm="forward")
+    return torch.fft.irfft(columns, n=width, norm="forward")
+
+
+def _phases(x: Tensor, stride: int) -> Tensor:
     """Return the phases of `(*, C, H, W)` as `(*, C, stride^2, H / stride, W / stride)`."""
     if stride == 1:
         return x.unsqueeze(-3)
@@ -85,21 +235,27 @@ def split_phases(x: Tensor, stride: int) -> Tensor:
     return x.movedim((-3, -1), (-4, -3)).flatten(-4, -3)
 
 
-def join_phases(x: Tensor, stride: int) -> Tensor:
-    """Return the picture `(*, C, H, W)` of the phases `(*, C, stride^2, h, w)`."""
+def _from_phases(phases: Tensor, stride: int) -> Tensor:
+    """Return the picture `(*, C, H, W)` of its phases."""
     if stride == 1:
-        return x.squeeze(-3)
-    x = x.unflatten(-3, (stride, stride)).movedim((-4, -3), (-3, -1))
+        return phases.squeeze(-3)
+    x = phases.unflatten(-3, (stride, stride)).movedim((-4, -3), (-3, -1))
     return x.flatten(-4, -3).flatten(-2, -1)
 
 
-def fft(x: Tensor) -> Tensor:
-    """Return the 2-D spectrum, half of it for real input."""
-    return torch.fft.fft2(x) if x.is_complex() else torch.fft.rfft2(x)
+def _pairs(x: Tensor, stride: int) -> Tensor:
+    """Return the phases in pairs, complex `(*, C, stride^2 / 2, H / stride, W / stride)`."""
+    h, w = x.shape[-2] // stride, x.shape[-1] // stride
+    x = x.contiguous()
+    if x.storage_offset() % 2:
+        x = x.clone()  # a complex view wants aligned pairs
+    z = torch.view_as_complex(x.unflatten(-1, (-1, 2)))
+    z = z.unflatten(-2, (h, stride)).unflatten(-1, (w, stride // 2))
+    return z.movedim((-3, -1), (-4, -3)).flatten(-4, -3)
 
 
-def ifft(spectrum: Tensor, space: Space, size: tuple[int, int]) -> Tensor:
-    """Return the picture of a spectrum from `fft`, of the dtype kind of `space`."""
-    if space.dtype.is_complex:
-        return torch.fft.ifft2(spectrum)
-    return torch.fft.irfft2(spectrum, s=size)
+def _from_pairs(phases: Tensor, stride: int) -> Tensor:
+    """Return the real picture `(*, C, H, W)` of its phases in pairs."""
+    z = phases.unflatten(-3, (stride, stride // 2)).movedim((-4, -3), (-3, -1))
+    # Copied while complex, in units of a pair, which is twice as fast.
+    return torch.view_as_real(z.flatten(-4, -3).flatten(-2, -1)).flatten(-2, -1)

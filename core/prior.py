@@ -6,6 +6,7 @@ picture units. They meet only in `DenoiserAsProx`.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from typing import Self
 
@@ -13,6 +14,7 @@ import attrs
 import torch
 from torch import Tensor
 
+from .fields import param
 from .moves import move
 from .operator import ForwardOperator
 from .space import Space
@@ -129,8 +131,8 @@ class DenoiserAsProx(ProximalPrior):
     IEEE GlobalSIP, section III.
     """
 
-    denoiser: Denoiser
-    weight: float = 1.0
+    denoiser: Denoiser = param(doc="The denoiser.")
+    weight: float = param(1.0, doc="Multiplies the step before the square root: sigma^2 / tau.")
 
     def value(self, x: Tensor) -> Tensor:
         """Return NaN: a denoiser has no functional in general."""
@@ -138,5 +140,7 @@ class DenoiserAsProx(ProximalPrior):
 
     def prox(self, v: Tensor, tau: Tensor | float) -> Tensor:
         """Denoise at `sigma = sqrt(tau weight)`."""
-        sigma = torch.as_tensor(tau).mul(self.weight).sqrt()
+        # A number stays one: as a tensor it would be rounded to float32.
+        level = tau * self.weight
+        sigma = level.sqrt() if isinstance(level, Tensor) else math.sqrt(level)
         return self.denoiser.denoise(v, sigma)

@@ -21,7 +21,7 @@ from torch import Tensor
 from .cache import derived
 from .linalg import spd_solve
 from .moves import tensors_in
-from .polyphase import Spectra, fft, ifft, join_phases, split_phases
+from .polyphase import ChannelSpectra, MixingSpectra, Spectra, fft, ifft
 
 if TYPE_CHECKING:
     from .operator import ForwardOperator
@@ -46,6 +46,8 @@ def exact_norm(op: ForwardOperator) -> Tensor | None:
         return like.new_full(op.batch_shape, column**0.5)
     row = op.row_gram()
     if row is not None:
+        if isinstance(row, Tensor):
+            row = row.to(like.device)
         return (like + row).flatten(len(op.batch_shape)).amax(-1).sqrt()
     if _fits_fourier(op):
         return spectra_of(op).squared_norm().clamp_min(0).sqrt().expand(op.batch_shape)
@@ -59,9 +61,11 @@ def data_prox(
     row = op.row_gram()
     if row is not None:
         step = _on_measurement(op, tau)
+        if isinstance(row, Tensor):  # of an operator without tensors, it lies on the CPU
+            row = row.to(v.device)
         return v + tau * op._adjoint((y - op._apply(v)) / (1 + step * row))
     if _fits_fourier(op):
-        return _fourier_prox(op, v, y, tau)
+        return spectra_of(op).prox(v, y, tau, _on_measurement(op, tau))
     terms = [(tau, op)]
     rhs = v + tau * op._adjoint(y)
     return solve_normal(terms, rhs, shift=1.0, x0=v, rtol=rtol, max_steps=max_steps)
@@ -87,7 +91,8 @@ def solve_normal(
     space = terms[0][1].in_space
     if all(_gram_fits_fourier(op) for _, op in terms):
         energy = sum(w * _gram_spectrum(op) for w, op in terms) + shift
-        return ifft(fft(rhs) / energy, space, (space.shape[1], space.shape[2]))
+        size = (space.shape[1], space.shape[2])
+        return ifft(fft(rhs) / energy, size, real=not space.dtype.is_complex)
 
     def apply(x: Tensor) -> Tensor:
         total = shift * x if shift else torch.zeros_like(x)
@@ -117,7 +122,10 @@ def _gram_fits_fourier(op: ForwardOperator) -> bool:
 
 
 def spectra_of(op: ForwardOperator) -> Spectra:
-    """Return the Fourier form of a shift-equivariant operator, remembered on it."""
+    """Return the Fourier form of a shift-equivariant operator, remembered on it.
+
+    An operator that itself computes by its spectra remembers them under the same key.
+    """
     return derived(op, "spectra", lambda: _spectra(op), *tensors_in(op))
 
 
@@ -141,23 +149,13 @@ def _spectra(op: ForwardOperator) -> Spectra:
     if known.channelwise:
         delta = space.zeros(batch, device=op.device)
         delta[..., 0, 0] = 1
-        phases = split_phases(op._adjoint(delta), known.stride)
-        return Spectra(transfer=fft(phases).conj(), stride=known.stride, channelwise=True)
-    rows = []
+        return ChannelSpectra.of_impulse(op._adjoint(delta), known.stride)
+    impulses = []
     for channel in range(space.shape[0]):
         delta = space.zeros(batch, device=op.device)
         delta[..., channel, 0, 0] = 1
-        rows.append(fft(split_phases(op._adjoint(delta), known.stride)).conj().flatten(-4, -3))
-    return Spectra(transfer=torch.stack(rows, -4), stride=known.stride, channelwise=False)
-
-
-def _fourier_prox(op: ForwardOperator, v: Tensor, y: Tensor, tau: Tensor) -> Tensor:
-    spectra = spectra_of(op)
-    residual = fft(y) - spectra.apply(fft(split_phases(v, spectra.stride)))
-    small = spectra.shrink(residual, _on_measurement(op, tau))
-    update = spectra.adjoint(small, op.in_space.shape[0])
-    size = (op.out_space.shape[1], op.out_space.shape[2])
-    return v + tau * join_phases(ifft(update, op.in_space, size), spectra.stride)
+        impulses.append(op._adjoint(delta))
+    return MixingSpectra.of_impulses(torch.stack(impulses, -4), known.stride)
 
 
 def _on_measurement(op: ForwardOperator, tau: Tensor) -> Tensor:

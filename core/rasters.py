@@ -169,7 +169,9 @@ def _decoded(file: BinaryIO, path: Path) -> Raster:
     kind = next((name for magic, name in _MAGIC if head.startswith(magic)), None)
     if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
         kind = "WEBP"
-        check_size((*_webp_size(head)[::-1], 4), path)
+        check_size(_webp_size(head), path)
+    if kind == "PNG":  # Pillow looks for a whole chunk behind the header first
+        check_size(_png_size(head), path)
     if kind is None:
         raise ImageFileError(
             f"{path} is {'empty' if not head else 'not a picture'}: expected the content of a PNG, "
@@ -206,7 +208,6 @@ def _deep_png(file: BinaryIO, header: Image.Image, path: Path) -> Raster:
     import imagecodecs
     from PIL import Image
 
-    check_size((*header.size[::-1], 4), path)
     file.seek(0)
     array = imagecodecs.png_decode(file.read())
     array = array[..., None] if array.ndim == 2 else array
@@ -262,13 +263,18 @@ def _exif_bytes(exif: Image.Exif) -> bytes | None:
         return None
 
 
-def _webp_size(head: bytes) -> tuple[int, int]:
-    """Return width and height; Pillow's decoder allocates the canvas as soon as it is opened."""
+def _png_size(head: bytes) -> tuple[int, int, int]:
+    width, height, _, colour = struct.unpack(">IIBB", head[16:26])
+    return height, width, {0: 1, 4: 2, 6: 4}.get(colour, 3)
+
+
+def _webp_size(head: bytes) -> tuple[int, int, int]:
+    """Return the size; Pillow's decoder allocates its canvas of 4 channels as it is opened."""
     if head[12:16] == b"VP8X":
         width, height = head[24:27] + b"\0", head[27:30] + b"\0"
-        return struct.unpack("<I", width)[0] + 1, struct.unpack("<I", height)[0] + 1
+        return struct.unpack("<I", height)[0] + 1, struct.unpack("<I", width)[0] + 1, 4
     if head[12:16] == b"VP8L":
         packed = struct.unpack("<I", head[21:25])[0]
-        return (packed & 0x3FFF) + 1, (packed >> 14 & 0x3FFF) + 1
+        return (packed >> 14 & 0x3FFF) + 1, (packed & 0x3FFF) + 1, 4
     width, height = struct.unpack("<HH", head[26:30])
-    return width & 0x3FFF, height & 0x3FFF
+    return height & 0x3FFF, width & 0x3FFF, 4

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import attrs
 import torch
@@ -44,7 +45,7 @@ def _event_shape(value: object) -> tuple[int, ...]:
     return sizes
 
 
-@attrs.frozen
+@attrs.frozen(init=False)
 class Space:
     """Shape and dtype of one event: a picture `(C, H, W)`, or any other measured array.
 
@@ -52,8 +53,13 @@ class Space:
     belong to the space.
     """
 
-    shape: tuple[int, ...] = attrs.field(converter=_event_shape)
+    shape: tuple[int, ...]
     dtype: torch.dtype = torch.float32
+
+    def __init__(self, shape: Sequence[int], dtype: torch.dtype = torch.float32) -> None:
+        # As attrs would, in a form that torch.compile can trace: operators make spaces in calls.
+        object.__setattr__(self, "shape", _event_shape(shape))
+        object.__setattr__(self, "dtype", dtype)
 
     @property
     def ndim(self) -> int:

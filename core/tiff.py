@@ -62,7 +62,8 @@ def _raster(page: Any, array: np.ndarray, path: Path) -> Raster:
     if model == _WHITE:
         array = top - array if top == 1 else (np.asarray(top, array.dtype) - array)
     elif model == _PALETTE:
-        array, top = page.colormap.T[array[..., 0]], 65535.0
+        # Some programs write 8-bit colours times 257, some times 256: the upper byte is right.
+        array, top = (page.colormap >> 8).T[array[..., 0]], 255.0
     elif model == _INK and array.shape[-1] == 4:
         ink = array.astype(np.float64) / top
         array, icc = (1 - ink[..., :3]) * (1 - ink[..., 3:]) * top, None

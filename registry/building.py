@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from wellposed.registry.conversion import component_bases, convert
+from wellposed.registry.conversion import Context, component_bases, convert_params
 from wellposed.registry.errors import (
     ParameterError,
     WellposedError,
@@ -16,7 +16,7 @@ from wellposed.registry.errors import (
 )
 from wellposed.registry.lookup import Registry, default_registry
 from wellposed.registry.params import Field, fields_of
-from wellposed.registry.scalars import Context, shown
+from wellposed.registry.scalars import shown
 from wellposed.registry.spec import article
 
 _KEYS: Final = ("name", "params")
@@ -46,19 +46,9 @@ def structure_params(
         raise ParameterError(
             f"expected a mapping of parameters of {name}; got {shown(mapping)}", where=path
         )
-    fields = {field.name: field for field in fields_of(class_) if field.name not in omit}
-    converted = {}
-    for key, value in mapping.items():
-        where = join_path(path, str(key))
-        if key not in fields:
-            raise _unknown(str(key), name, tuple(fields), omit, where)
-        field = fields[key]
-        context = _context(registry, where, field.nonfinite)
-        if text and isinstance(value, str):
-            converted[key] = _convert_text(value, field.annotation, context)
-        else:
-            converted[key] = convert(value, field.annotation, context)
-    return converted
+    with located(path):
+        context = _context(registry, text=text)
+        return convert_params(class_, mapping, context, name=name, omit=omit)
 
 
 def check_missing(class_: type, params: Mapping[str, object], path: str, *, name: str = "") -> None:
@@ -170,45 +160,14 @@ def _name_and_params(
     return name, {} if params is None else params  # type: ignore[return-value]
 
 
-def _context(registry: Registry | None, where: str, nonfinite: bool) -> Context:
-    def nested(kind: str, given: object, path: str) -> object:
-        return build(registry, kind, given, path=path)
+def _context(registry: Registry | None, *, text: bool) -> Context:
+    def nested(kind: str, given: object) -> object:
+        return build(registry, kind, given, path="")
 
-    def record(class_: type, mapping: Mapping[Any, Any], path: str) -> object:
-        values = structure_params(class_, mapping, path=path, registry=registry)
-        return construct(class_, values, path)
+    def record(class_: type, mapping: Mapping[Any, Any]) -> object:
+        return construct(class_, structure_params(class_, mapping, path="", registry=registry), "")
 
-    return Context(where=where, build=nested, structure=record, nonfinite=nonfinite)
-
-
-def _convert_text(value: str, annotation: Any, context: Context) -> Any:
-    """Convert what was typed: as YAML reads it, and where that does not fit, as plain text."""
-    from wellposed.registry.config import parse_value  # PyYAML is needed for command lines only
-
-    try:
-        parsed = parse_value(value)
-    except ParameterError:
-        return convert(value, annotation, context)
-    try:
-        return convert(parsed, annotation, context)
-    except WellposedError:
-        if not isinstance(parsed, str):
-            try:
-                return convert(value, annotation, context)
-            except WellposedError:
-                pass
-        raise
-
-
-def _unknown(
-    key: str, name: str, fields: Sequence[str], omit: Sequence[str], where: str
-) -> ParameterError:
-    if key in omit:
-        text = f"'{key}' of {name} is set automatically; leave it out."
-    else:
-        text = f"{name} has no parameter '{key}'.{suggestion(key, fields)}"
-    text += f" Parameters: {', '.join(fields) or 'none'}"
-    return ParameterError(text, where=where, name=key, choices=fields)
+    return Context(nested, record, text=text)
 
 
 def _described(field: Field) -> str:

@@ -1,37 +1,64 @@
 """Plain values (from YAML, a command line or Python) to the annotated type of a parameter.
 
-Only lossless conversions happen: ``"1e-3"`` is a float (PyYAML reads it as text), ``2.0`` is an
-int, ``1.5`` and ``True`` are not. General structuring libraries convert by calling the type, where
-``int(1.5)`` is 1 and ``bool("false")`` is True; that is why the rules are written out here.
+cattrs goes through the annotations and notes the place of every error. What it is told here is to
+convert without loss only: by itself it calls the type, where ``int(1.5)`` is 1 and
+``bool("false")`` is True.
 """
 
 from __future__ import annotations
 
 import collections.abc
+import contextlib
 import dataclasses
 import enum
+import functools
+import pathlib
 import types
 import typing
-from collections.abc import Callable
-from typing import Any, Final
+from collections.abc import Callable, Mapping, Sequence
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import attrs
-from wellposed.registry.errors import ParameterError, WellposedError, suggestion
-from wellposed.registry.params import Unresolved, type_name, unresolved_error
-from wellposed.registry.scalars import SCALARS, Context
+from wellposed.registry.errors import ParameterError, WellposedError, join_path, suggestion
+from wellposed.registry.params import Field, Unresolved, fields_of, type_name, unresolved_error
+from wellposed.registry.scalars import SCALARS, refused
 from wellposed.registry.spec import article
+
+if TYPE_CHECKING:
+    from cattrs import Converter
+    from cattrs.errors import ForbiddenExtraKeysError
 
 _TYPES: Final[dict[object, Callable[[Any, str], object]]] = {}
 _COMPONENTS: Final[dict[type, str]] = {}
 
 
+@attrs.frozen(eq=False)
+class Context:
+    """What the conversions need to know besides value and type.
+
+    ``build(kind, value)`` makes a component, ``record(class, mapping)`` any other attrs class or
+    dataclass. ``text`` says that the values of parameters were typed on a command line.
+    """
+
+    build: Callable[[str, Any], object]
+    record: Callable[[type, Mapping[Any, Any]], object]
+    text: bool = False
+    nonfinite: bool = False
+
+
+_CONTEXT: Final[ContextVar[Context]] = ContextVar("_CONTEXT")
+
+
 def register_type(type_: object, function: Callable[[Any, str], object]) -> None:
     """Let fields annotated with ``type_`` be given as plain values.
 
-    ``function(value, path)`` returns the instance; ``path`` is for its error messages. Instances
-    never get there. Registering again replaces the function.
+    ``function(value, path)`` returns the instance. ``path`` is empty: the place of the value is put
+    in front of whatever error the function raises. Instances never get there. Registering again
+    replaces the function.
     """
     _TYPES[type_] = function
+    _converter.cache_clear()
 
 
 def register_component_type(base: type, kind: str) -> None:
@@ -56,130 +83,210 @@ def component_bases(kind: str) -> tuple[type, ...]:
 def convert(value: Any, annotation: Any, context: Context) -> Any:
     """Return ``value`` as an instance of the annotated type.
 
-    Raises: ParameterError, with the path, where that would lose or invent something.
+    Raises: ParameterError, with the place inside the value, where that would lose or invent
+        something.
     """
-    annotation = _bare(annotation)
-    if isinstance(annotation, Unresolved):
-        raise unresolved_error(annotation, context.where)
-    if annotation is Any or annotation is object:
-        return value
-    if annotation is None or annotation is type(None):
-        if value is not None:
-            raise context.error("None", value)
-        return None
-    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
-    if origin in (typing.Union, types.UnionType):
-        return _union(value, annotation, context)
-    if origin is typing.Literal:
-        return _literal(value, arguments, context)
-    if annotation in _TYPES or (origin or annotation) in _TYPES:
-        return _registered(value, annotation, origin or annotation, context)
-    if annotation in SCALARS:
-        return SCALARS[annotation](value, context)
-    return _structured(value, annotation, origin or annotation, arguments, context)
+    from cattrs.errors import BaseValidationError
 
-
-def _bare(annotation: Any) -> Any:
-    """Strip Annotated, Final, NewType and a type variable's bound."""
-    while True:
-        origin = typing.get_origin(annotation)
-        if origin is typing.Annotated or origin is typing.Final:
-            annotation = typing.get_args(annotation)[0]
-        elif isinstance(annotation, typing.NewType):
-            annotation = annotation.__supertype__
-        elif isinstance(annotation, typing.TypeVar):
-            annotation = annotation.__bound__ or Any
-        else:
-            return annotation
-
-
-def _structured(
-    value: Any, annotation: Any, origin: Any, arguments: tuple[Any, ...], context: Context
-) -> Any:
-    if origin is tuple:
-        return _tuple(value, annotation, arguments, context)
-    if origin in _SEQUENCES:
-        element = arguments[0] if arguments else Any
-        return _SEQUENCES[origin](_elements(value, annotation, element, context))
-    if origin in _MAPPINGS:
-        return _mapping(value, annotation, arguments or (Any, Any), context)
-    if origin is collections.abc.Callable:
-        if not callable(value):
-            raise context.error("a function, passed from Python", value)
-        return value
-    if not isinstance(origin, type):
-        return value  # a form that says nothing at run time
-    kind = component_kind(origin)
-    if kind is not None:
-        return _component(value, origin, kind, context)
-    if issubclass(origin, enum.Enum):
-        return _enum(value, origin, context)
-    if isinstance(value, collections.abc.Mapping) and _is_record(origin):
-        return context.structure(origin, value, context.where)
-    return _instance(value, origin, context)
-
-
-def _is_record(class_: type) -> bool:
-    return attrs.has(class_) or dataclasses.is_dataclass(class_)
-
-
-def _instance(value: Any, class_: type, context: Context) -> Any:
+    token = _CONTEXT.set(context)
     try:
-        fits = isinstance(value, class_)
-    except TypeError:  # a Protocol that cannot be checked at run time
-        return value
-    if not fits:
-        how = "a mapping of its parameters" if _is_record(class_) else "an object from Python"
-        raise context.error(f"{class_.__name__} ({how})", value)
-    return value
+        return _converter().structure(value, annotation)
+    except BaseValidationError as group:
+        error = _first(group)
+        raise error from error.__cause__
+    finally:
+        _CONTEXT.reset(token)
 
 
-def _component(value: Any, class_: type, kind: str, context: Context) -> Any:
-    if isinstance(value, class_):
-        return value
-    built = context.build(kind, value, context.where)
-    if not isinstance(built, class_):
-        raise ParameterError(
-            f"expected a {class_.__name__}; {type(built).__name__} is {article(kind)}, but not"
-            " of that type",
-            where=context.where,
-        )
-    return built
+def convert_params(
+    class_: type, mapping: Mapping[Any, Any], context: Context, *, name: str, omit: Sequence[str]
+) -> dict[str, Any]:
+    """Return the given parameters of a class, converted; messages call the class ``name``."""
+    given = convert(mapping, _params_class(class_, name, tuple(omit)), context)
+    return {key: getattr(given, key) for key in mapping}
 
 
-def _registered(value: Any, annotation: Any, origin: Any, context: Context) -> Any:
+class _Params:
+    """Base of the classes that cattrs structures parameters into: no check, all optional."""
+
+    __source__: ClassVar[tuple[str, tuple[str, ...]]]
+
+
+@functools.cache
+def _params_class(class_: type, name: str, omit: tuple[str, ...]) -> type[_Params]:
+    shown = [field for field in fields_of(class_) if field.name not in omit]
+    attributes = {field.name: attrs.field(default=None, type=field) for field in shown}
+    made = attrs.make_class("Params", attributes, bases=(_Params,), eq=False)
+    made.__source__ = name, omit
+    return made
+
+
+class _Slot:
+    """Stands for the pair of an element of a fixed tuple and its type."""
+
+
+@functools.cache
+def _converter() -> Converter:
+    from cattrs import Converter
+
+    made = Converter(
+        forbid_extra_keys=True,
+        detailed_validation=True,
+        structure_fallback_factory=lambda _: _plain,
+    )
+    for class_ in (str, bytes, int, float, pathlib.Path):  # cattrs has its own, lossy, for these
+        made.register_structure_hook(class_, _plain)
+    made.register_structure_hook(_Slot, lambda pair, _: made.structure(*pair))
+    made.register_structure_hook_func(_is_plain, _plain)
+    made.register_structure_hook_func(lambda t: isinstance(t, Field), _field)
+    made.register_structure_hook_func(_is_union, _union)
+    made.register_structure_hook_func(lambda t: typing.get_origin(t) is typing.Literal, _choice)
+    made.register_structure_hook_factory(lambda t: _origin(t) in _SEQUENCES, _sequence)
+    made.register_structure_hook_factory(lambda t: _origin(t) in _MAPPINGS, _mapping)
+    made.register_structure_hook_func(_is_registered, _registered)
+    return made
+
+
+def _first(error: Exception) -> Exception:
+    """Return the first error of those that cattrs grouped; its notes say where that is."""
+    from cattrs.errors import AttributeValidationNote, BaseValidationError, ForbiddenExtraKeysError
+
+    path = ""
+    while isinstance(error, BaseValidationError):
+        in_mapping, error = error.cl is dict, error.exceptions[0]
+        if isinstance(error, ForbiddenExtraKeysError):
+            error = _unknown(error)
+            break
+        note: Any = error.__notes__.pop()
+        if isinstance(note, AttributeValidationNote):
+            path = join_path(path, note.name)
+        else:
+            path = join_path(path, str(note.index) if in_mapping else f"[{note.index}]")
+    if isinstance(error, WellposedError):
+        error.where = join_path(path, error.where)
+    return error
+
+
+def _unknown(error: ForbiddenExtraKeysError) -> ParameterError:
+    key = min(map(str, error.extra_fields))
+    name, omit = error.cl.__source__
+    names = [attribute.name for attribute in attrs.fields(error.cl)]
+    if key in omit:
+        text = f"'{key}' of {name} is set automatically; leave it out."
+    else:
+        text = f"{name} has no parameter '{key}'.{suggestion(key, names)}"
+    text += f" Parameters: {', '.join(names) or 'none'}"
+    return ParameterError(text, where=key, name=key, choices=names)
+
+
+def _field(value: Any, field: Field) -> Any:
+    """Convert the value of a parameter; what was typed as YAML, or if that fails, as text."""
+    outer = _CONTEXT.get()
+    context = attrs.evolve(outer, text=False, nonfinite=field.nonfinite)
+    readings = [value]
+    if outer.text and isinstance(value, str):
+        from wellposed.registry.config import parse_value  # needs PyYAML
+
+        with contextlib.suppress(ParameterError):
+            readings.insert(0, parse_value(value))
+    failures = []
+    for reading in readings:
+        try:
+            return convert(reading, field.annotation, context)
+        except WellposedError as error:
+            failures.append(error)
+    raise failures[0]
+
+
+def _origin(annotation: Any) -> Any:
+    return typing.get_origin(annotation) or annotation
+
+
+def _is_registered(annotation: Any) -> bool:
+    return annotation in _TYPES or _origin(annotation) in _TYPES
+
+
+def _registered(value: Any, annotation: Any) -> Any:
+    origin = _origin(annotation)
     exactly = annotation in _TYPES
     by_class = annotation is origin or not exactly
     if by_class and isinstance(origin, type) and isinstance(value, origin):
         return value
-    function = _TYPES[annotation if exactly else origin]
     try:
-        return function(value, context.where)
+        return _TYPES[annotation if exactly else origin](value, "")
     except WellposedError as error:
-        if not str(error).startswith(context.where):
-            error.where = context.where
+        error.message = error.message.lstrip(" :")  # of a text that begins with the path
         raise
     except (ValueError, TypeError) as error:
-        raise ParameterError(str(error), where=context.where) from error
+        raise ParameterError(str(error)) from error
 
 
-def _union(value: Any, annotation: Any, context: Context) -> Any:
-    """Try the members that fit as they are, then the others in order.
+def _is_plain(annotation: Any) -> bool:
+    """Tell classes apart from the forms that cattrs takes apart."""
+    origin = _origin(annotation)
+    forms = (Any, typing.Annotated, typing.Union, types.UnionType)
+    return isinstance(origin, type) and origin not in forms and not issubclass(origin, _Params)
 
-    With one real member (``X | None``) its own error is raised; else the one that got furthest.
-    """
-    members = [_bare(member) for member in typing.get_args(annotation)]
+
+def _plain(value: Any, annotation: Any) -> Any:
+    """Convert to a class, or to a form that says nothing at run time."""
+    context, class_ = _CONTEXT.get(), _origin(annotation)
+    if isinstance(annotation, Unresolved):
+        raise unresolved_error(annotation, "")
+    if isinstance(annotation, typing.TypeVar):
+        return convert(value, annotation.__bound__ or Any, context)
+    if _is_registered(annotation):
+        return _registered(value, annotation)
+    if annotation in SCALARS:
+        return SCALARS[annotation](value, context.nonfinite)
+    try:
+        if isinstance(value, class_):
+            return value
+    except TypeError:  # no class, or a Protocol that cannot be checked at run time
+        return value
+    if issubclass(class_, enum.Enum):
+        return _choice(value, class_)
+    kind = component_kind(class_)
+    if kind is not None:
+        return _component(value, class_, kind, context)
+    is_record = attrs.has(class_) or dataclasses.is_dataclass(class_)
+    if is_record and isinstance(value, Mapping):
+        return context.record(class_, value)
+    if class_ is collections.abc.Callable:
+        raise refused("a function, passed from Python", value)
+    how = "a mapping of its parameters" if is_record else "an object from Python"
+    raise refused(f"{class_.__name__} ({how})", value)
+
+
+def _component(value: Any, class_: type, kind: str, context: Context) -> Any:
+    built = context.build(kind, value)
+    if not isinstance(built, class_):
+        raise ParameterError(
+            f"expected a {class_.__name__}; {type(built).__name__} is {article(kind)}, but not"
+            " of that type"
+        )
+    return built
+
+
+def _is_union(annotation: Any) -> bool:
+    """Tell whether there is more than one real member; cattrs does ``X | None``."""
+    members = typing.get_args(annotation)
+    is_optional = len(members) == 2 and type(None) in members
+    return _origin(annotation) in (typing.Union, types.UnionType) and not is_optional
+
+
+def _union(value: Any, annotation: Any) -> Any:
+    """Try the members that fit as they are, then the others; raise the error that got furthest."""
     errors = []
-    for member in sorted(members, key=lambda m: not _fits(value, m)):
+    for member in sorted(typing.get_args(annotation), key=lambda m: not _fits(value, m)):
         try:
-            return convert(value, member, context)
+            return convert(value, member, _CONTEXT.get())
         except WellposedError as error:
-            if member is not type(None):
-                errors.append(error)
-    telling = [e for e in errors if not isinstance(e, ParameterError) or e.where != context.where]
-    if len(errors) == 1 or telling:
-        raise (telling or errors)[0]
-    raise context.error(type_name(annotation), value)
+            errors.append(error)
+    for error in errors:
+        if error.where or not isinstance(error, ParameterError):
+            raise error
+    raise refused(type_name(annotation), value)
 
 
 def _fits(value: object, member: object) -> bool:
@@ -191,57 +298,55 @@ def _fits(value: object, member: object) -> bool:
         return False
 
 
-def _literal(value: Any, options: tuple[Any, ...], context: Context) -> Any:
-    for option in options:
-        if type(option) is type(value) and option == value:
-            return option
+def _choice(value: Any, annotation: Any) -> Any:
+    """Return the member of an enumeration, or of a Literal, that the value stands for."""
+    members = typing.get_args(annotation) or tuple(annotation)
+    options = [getattr(member, "value", member) for member in members]
+    for option, member in zip(options, members, strict=True):
+        if value is member or (type(option) is type(value) and option == value):
+            return member
     names = [option for option in options if isinstance(option, str)]
     hint = suggestion(value, names) if isinstance(value, str) else ""
     listed = ", ".join(repr(option) for option in options)
-    raise context.error(f"one of {listed}", value, f".{hint}" if hint else "")
+    raise refused(f"one of {listed}", value, f".{hint}" if hint else "")
 
 
-def _enum(value: Any, class_: type[enum.Enum], context: Context) -> Any:
-    for member in class_:
-        if value is member or (type(value) is type(member.value) and value == member.value):
-            return member
-    listed = ", ".join(repr(member.value) for member in class_)
-    raise context.error(f"one of {listed}", value)
+def _sequence(annotation: Any, converter: Converter) -> Callable[[Any, Any], Any]:
+    from cattrs.cols import list_structure_factory
+
+    origin, arguments = _origin(annotation), typing.get_args(annotation)
+    is_fixed = origin is tuple and annotation not in (tuple, typing.Tuple) and ... not in arguments
+    element = _Slot if is_fixed else arguments[0] if arguments else Any
+    elements = list_structure_factory(types.GenericAlias(list, element), converter)
+
+    def structure(value: Any, _: Any) -> Any:
+        if is_fixed:
+            if not isinstance(value, list | tuple) or len(value) != len(arguments):
+                raise refused(f"a list of {len(arguments)} ({type_name(annotation)})", value)
+            value = list(zip(value, arguments, strict=True))
+        elif not isinstance(value, list | tuple | set | frozenset):
+            raise refused(f"a list ({type_name(annotation)})", value)
+        return _SEQUENCES[origin](elements(value, annotation))
+
+    return structure
 
 
-def _elements(value: Any, annotation: Any, element: Any, context: Context) -> list[Any]:
-    if not isinstance(value, list | tuple | set | frozenset):
-        raise context.error(f"a list ({type_name(annotation)})", value)
-    return [convert(v, element, context.at(f"[{i}]")) for i, v in enumerate(value)]
+def _mapping(annotation: Any, converter: Converter) -> Callable[[Any, Any], Any]:
+    from cattrs.gen import make_mapping_structure_fn
 
+    entries = make_mapping_structure_fn(annotation, converter)
 
-def _tuple(value: Any, annotation: Any, arguments: tuple[Any, ...], context: Context) -> Any:
-    if not arguments and annotation is not tuple:
-        arguments = ()  # tuple[()] has no elements; a bare tuple takes any
-    elif not arguments or (len(arguments) == 2 and arguments[1] is Ellipsis):
-        element = arguments[0] if arguments else Any
-        return tuple(_elements(value, annotation, element, context))
-    if not isinstance(value, list | tuple) or len(value) != len(arguments):
-        raise context.error(f"a list of {len(arguments)} ({type_name(annotation)})", value)
-    pairs = zip(value, arguments, strict=True)
-    return tuple(convert(v, a, context.at(f"[{i}]")) for i, (v, a) in enumerate(pairs))
+    def structure(value: Any, _: Any) -> Any:
+        if not isinstance(value, Mapping):
+            raise refused(f"a mapping ({type_name(annotation)})", value)
+        return entries(value, annotation)
 
-
-def _mapping(
-    value: Any, annotation: Any, arguments: tuple[Any, ...], context: Context
-) -> dict[Any, Any]:
-    if not isinstance(value, collections.abc.Mapping):
-        raise context.error(f"a mapping ({type_name(annotation)})", value)
-    key_type, value_type = arguments
-    found = {}
-    for key, entry in value.items():
-        inside = context.at(str(key))
-        found[convert(key, key_type, inside)] = convert(entry, value_type, inside)
-    return found
+    return structure
 
 
 _SEQUENCES: Final[dict[Any, Callable[[list[Any]], Any]]] = {
     list: list,
+    tuple: tuple,
     set: set,
     frozenset: frozenset,
     collections.abc.Sequence: tuple,

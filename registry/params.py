@@ -235,7 +235,7 @@ def _converter_input(converter: Any, fallback: object) -> Any:
 def _hints(owner: Any) -> dict[str, Any]:
     """Resolve all annotations; those that cannot be are marked, and the others still work."""
     try:
-        return typing.get_type_hints(owner, include_extras=True)
+        return typing.get_type_hints(owner)
     except Exception:
         found: dict[str, Any] = {}
         for part in reversed(inspect.getmro(owner)) if isinstance(owner, type) else (owner,):
@@ -251,7 +251,7 @@ def _resolve(annotation: object, names: dict[str, Any]) -> Any:
         return annotation
     holder = types.SimpleNamespace(__annotations__={"it": annotation})
     try:
-        return typing.get_type_hints(holder, globalns=names, include_extras=True)["it"]
+        return typing.get_type_hints(holder, globalns=names)["it"]
     except Exception:
         return Unresolved(annotation)
 

@@ -1,4 +1,4 @@
-"""Conversions to the scalar types, and the context that every conversion works in."""
+"""Conversions to the scalar types: without loss, or refused."""
 
 from __future__ import annotations
 
@@ -6,11 +6,10 @@ import math
 import numbers
 import pathlib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, Final
 
-import attrs
-from wellposed.registry.errors import ParameterError, join_path
+from wellposed.registry.errors import ParameterError
 
 _NUMBER = re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d+)?", re.ASCII)
 _NONFINITE: Final = {
@@ -21,26 +20,9 @@ _NONFINITE: Final = {
 }
 
 
-@attrs.frozen(eq=False)
-class Context:
-    """What a conversion needs to know besides value and type.
-
-    ``build(kind, value, where)`` makes a component, ``structure(class, mapping, where)`` any other
-    attrs class or dataclass.
-    """
-
-    where: str
-    build: Callable[[str, Any, str], object]
-    structure: Callable[[type, Mapping[Any, Any], str], object]
-    nonfinite: bool = False
-
-    def at(self, step: str) -> Context:
-        """Return the context of an element or entry of the value."""
-        return attrs.evolve(self, where=join_path(self.where, step))
-
-    def error(self, expected: str, value: object, hint: str = "") -> ParameterError:
-        """Return the error for a value that is not what it should be."""
-        return ParameterError(f"expected {expected}; got {shown(value)}{hint}", where=self.where)
+def refused(expected: str, value: object, hint: str = "") -> ParameterError:
+    """Return the error for a value that is not what it should be."""
+    return ParameterError(f"expected {expected}; got {shown(value)}{hint}")
 
 
 def shown(value: object) -> str:
@@ -60,23 +42,23 @@ def shown(value: object) -> str:
     return f"the class {value.__name__}" if isinstance(value, type) else f"an object of type {name}"
 
 
-def _bool(value: Any, context: Context) -> bool:
+def _bool(value: Any, _: bool) -> bool:
     if not isinstance(value, bool):
-        raise context.error("true or false", value)
+        raise refused("true or false", value)
     return value
 
 
-def _int(value: Any, context: Context) -> int:
+def _int(value: Any, _: bool) -> int:
     if isinstance(value, numbers.Integral) and not isinstance(value, bool):
         return int(value)
     if isinstance(value, numbers.Real) and not isinstance(value, bool):
         number = float(value)
         if number.is_integer():
             return int(number)
-    raise context.error("a whole number", value)
+    raise refused("a whole number", value)
 
 
-def _float(value: Any, context: Context) -> float:
+def _float(value: Any, nonfinite: bool) -> float:
     if isinstance(value, str) and (_NUMBER.fullmatch(value) or value.lower() in _NONFINITE):
         number = float(value.lower().replace(".inf", "inf").replace(".nan", "nan"))
     elif isinstance(value, numbers.Real) and not isinstance(value, bool):
@@ -85,42 +67,42 @@ def _float(value: Any, context: Context) -> float:
         except OverflowError:
             number = math.inf
         if isinstance(value, numbers.Integral) and number != value:
-            raise context.error("a number that a float can hold", value)
+            raise refused("a number that a float can hold", value)
     else:
-        raise context.error("a number", value)
-    if not math.isfinite(number) and not context.nonfinite:
-        raise context.error("a finite number", value)
+        raise refused("a number", value)
+    if not math.isfinite(number) and not nonfinite:
+        raise refused("a finite number", value)
     return number
 
 
-def _complex(value: Any, context: Context) -> complex:
+def _complex(value: Any, nonfinite: bool) -> complex:
     if isinstance(value, numbers.Complex) and not isinstance(value, numbers.Real):
         number = complex(value)
     elif isinstance(value, str) and not _NUMBER.fullmatch(value):
         try:
             number = complex(value.replace(" ", ""))
         except ValueError:
-            raise context.error("a complex number such as 1+2j", value) from None
+            raise refused("a complex number such as 1+2j", value) from None
     else:
-        number = complex(_float(value, context))
+        number = complex(_float(value, nonfinite))
     for part in (number.real, number.imag):
-        _float(part, context)
+        _float(part, nonfinite)
     return number
 
 
-def _str(value: Any, context: Context) -> str:
+def _str(value: Any, _: bool) -> str:
     if not isinstance(value, str):
-        raise context.error("text", value)
+        raise refused("text", value)
     return str(value)
 
 
-def _path(value: Any, context: Context) -> pathlib.Path:
+def _path(value: Any, _: bool) -> pathlib.Path:
     if not isinstance(value, str | pathlib.PurePath) or not str(value):
-        raise context.error("a path", value)
+        raise refused("a path", value)
     return pathlib.Path(value)
 
 
-SCALARS: Final[dict[Any, Callable[[Any, Context], Any]]] = {
+SCALARS: Final[dict[Any, Callable[[Any, bool], Any]]] = {
     bool: _bool,
     int: _int,
     float: _float,

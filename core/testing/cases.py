@@ -1,6 +1,6 @@
 """What an example strategy yields for each kind of component.
 
-operator, bilinear, kernel: the instance itself, in double precision, on the CPU, small.
+operator, bilinear, kernel, noise: the instance itself, in double precision, on the CPU, small.
 prior: a `PriorCase`. solver: a `SolverCase`.
 """
 
@@ -19,11 +19,18 @@ __all__ = ["PriorCase", "SolverCase"]
 
 @attrs.frozen(eq=False, kw_only=True)
 class PriorCase:
-    """A prior, the space of pictures to try it on, and whether its functional is convex."""
+    """A prior, the space of pictures to try it on, and whether its functional is convex.
+
+    rtol: how exact its proximal map is, relative to the picture; None means 100 times the prior's
+    own `tolerance` if it has one, else 1e-9. batch_shape: `(B,)` for parameters per sample; left
+    out, it is taken from the prior's one-dimensional tensors.
+    """
 
     prior: Prior
     space: Space
     convex: bool = True
+    rtol: float | None = None
+    batch_shape: tuple[int, ...] | None = None
 
 
 @attrs.frozen(eq=False, kw_only=True)

@@ -6,7 +6,6 @@ import torch
 from torch import Tensor
 
 from ..operator import ForwardOperator
-from ..space import Space
 from .measure import place_of
 
 __all__ = ["adjoint_trouble"]

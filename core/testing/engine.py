@@ -22,7 +22,7 @@ from ..errors import NotConvergedWarning, ParameterError
 from ..space import Space
 from .strategies import seeds
 
-__all__ = ["CheckFailure", "CheckResult", "Kit", "Trial", "check", "fail"]
+__all__ = ["CheckFailure", "CheckResult", "Kit", "Trial", "body_of", "check", "fail"]
 
 Subject = TypeVar("Subject")
 K = TypeVar("K", bound="Kit[Any]")
@@ -94,9 +94,16 @@ def check(
         # functools.wraps would show pytest the argument `trial`, which it takes for a fixture.
         run.__name__, run.__qualname__ = method.__name__, method.__qualname__
         run.__doc__, run.__module__ = method.__doc__, method.__module__
+        run.body = method  # type: ignore[attr-defined]
         return run
 
     return decorate
+
+
+def body_of(method: Callable[[Any], None]) -> Callable[[Any, Trial[Any]], None]:
+    """Return what a check does with one trial, to be run on an instance found otherwise."""
+    body: Callable[[Any, Trial[Any]], None] = method.body  # type: ignore[attr-defined]
+    return body
 
 
 class Kit(ABC, Generic[Subject]):
@@ -169,10 +176,15 @@ class Kit(ABC, Generic[Subject]):
 @contextlib.contextmanager
 def strict_warnings() -> Iterator[None]:
     """Make errors of the two warnings that hide wrong results, whatever pytest was told."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("error", category=NotConvergedWarning)
-        warnings.filterwarnings("error", message="Casting complex values to real")
-        yield
+    before = torch.is_warn_always_enabled()
+    torch.set_warn_always(True)  # torch tells only once in a process that it drops numbers
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("error", category=NotConvergedWarning)
+            warnings.filterwarnings("error", message="Casting complex values to real")
+            yield
+    finally:
+        torch.set_warn_always(before)
 
 
 def timed(name: str, function: Callable[[], None]) -> CheckResult:

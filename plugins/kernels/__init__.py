@@ -4,10 +4,44 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from wellposed.registry import ComponentSpec, hookimpl
+from wellposed.registry import ComponentSpec, Example, hookimpl
+
+_HERE = "wellposed.plugins.kernels"
+
+
+def _kernel(name: str, target: str, summary: str, source: str) -> ComponentSpec:
+    return ComponentSpec(
+        kind="kernel", name=name, target=f"{_HERE}.{target}", summary=summary, source=source
+    )
 
 
 @hookimpl
 def wellposed_components() -> Iterable[ComponentSpec]:
     """Yield the kernels."""
-    return ()
+    yield _kernel(
+        "gaussian",
+        "gaussian:Gaussian",
+        "Isotropic Gaussian by width",
+        "MATLAB fspecial('gaussian')",
+    )
+    yield _kernel(
+        "anisotropic_gaussian",
+        "gaussian:AnisotropicGaussian",
+        "Gaussian by two widths and an angle",
+        "Bell-Kligler et al., 2019, Blind super-resolution kernel estimation, section 4",
+    )
+    yield _kernel(
+        "motion",
+        "lines:Motion",
+        "Straight motion by length and angle",
+        "MATLAB fspecial('motion'), with pixel areas",
+    )
+    yield _kernel("box", "lines:Box", "Mean over a square by its side", "MATLAB imresize 'box'")
+    yield _kernel("disk", "lines:Disk", "Defocus by radius", "MATLAB fspecial('disk')")
+    yield _kernel(
+        "bicubic",
+        "bicubic:Bicubic",
+        "Antialiased bicubic reduction by the operator's stride, as imresize",
+        "Keys, 1981, Cubic convolution interpolation, equation (8)",
+    )
+    yield _kernel("delta", "bicubic:Delta", "No blur", "The definition")

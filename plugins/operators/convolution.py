@@ -1,118 +1,248 @@
-"""Geometry of a strided convolution, and the ways to compute it and its adjoint.
+"""The ways to compute a strided convolution and its adjoint: direct, separable, by FFT.
 
 Everywhere, `y[i] = sum_j k[j] x[offset + stride i + n // 2 - j]` along each axis, for a kernel of
-n taps: convolution (the kernel is flipped), centred on index `n // 2`, one pixel in `stride` kept.
+n taps; equally `y[i] = sum_m r[m] e[stride i + m]` with the reversed kernel r and the extended
+picture e (see `geometry.Axis`). Every way gives the same numbers up to rounding.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Protocol
 
-import attrs
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from wellposed import Space
-from wellposed.errors import DtypeError, ParameterError, ShapeError
+from wellposed import ChannelSpectra, derived
+from wellposed.errors import ParameterError
 
-__all__ = ["Axis", "Geometry", "geometry"]
+from .boundary import extend, fold
+from .convolution_cost import cheapest
+from .geometry import Axis, Geometry
+
+__all__ = ["Convolution", "chosen_method", "convolve", "convolve_adjoint", "place", "spectra"]
 
 
-@attrs.frozen
-class Axis:
-    """One axis of a strided convolution: what is kept, and what it needs beyond the frame.
+class Convolution(Protocol):
+    """An operator that convolves: what the functions here need of it."""
 
-    Output i reads `taps` pixels of the extended row from `stride * i` on. `margin` extends the
-    row (negative: cuts it) so that this holds; `first` is the pixel that output 0 is centred on.
+    @property
+    def kernel(self) -> Tensor:
+        """The kernel, `(1|B, 1|C, kh, kw)`."""
+
+    @property
+    def plan(self) -> Geometry:
+        """The geometry."""
+
+    @property
+    def method(self) -> str:
+        """How to compute."""
+
+
+def convolve(op: Convolution, x: Tensor) -> Tensor:
+    """Return the convolution of `(*batch, C, H, W)`."""
+    method = chosen_method(op, x)
+    if method == "direct":
+        return _direct(op, x)
+    return _separable(op, x) if method == "separable" else _fft(op, x)
+
+
+def convolve_adjoint(op: Convolution, y: Tensor) -> Tensor:
+    """Return the adjoint of the convolution, of `(*batch, C, h, w)`."""
+    method = chosen_method(op, y)
+    if method == "direct":
+        return _direct_adjoint(op, y)
+    return _separable_adjoint(op, y) if method == "separable" else _fft_adjoint(op, y)
+
+
+def chosen_method(op: Convolution, like: Tensor) -> str:
+    """Return the method of the operator, or the cheapest one for a batch as that of `like`."""
+    if op.method != "auto":
+        return op.method
+    batch = math.prod(like.shape[:-3])
+    return cheapest(
+        op.plan,
+        batch,
+        separable=_factors(op) is not None,
+        shared=op.kernel.shape[:2] == (1, 1),
+        real=not op.kernel.is_complex(),
+        on_cuda=like.is_cuda,
+    )
+
+
+# ---- direct ---------------------------------------------------------------------------------
+
+
+def _direct(op: Convolution, x: Tensor) -> Tensor:
+    g, kernel = op.plan, op.kernel
+    extended = extend(x, g.rows.margin, g.columns.margin, g.boundary)
+    reverse = kernel.flip(-2, -1)
+    if g.stride > 2 and kernel.shape[:2] == (1, 1):
+        # Pictures as a batch of one channel: with a stride faster than as groups, else slower.
+        y = F.conv2d(extended.reshape(-1, 1, *extended.shape[-2:]), reverse, stride=g.stride)
+    else:
+        weight = _per_picture(reverse, x)
+        pictures = extended.reshape(1, weight.shape[0], *extended.shape[-2:])
+        y = F.conv2d(pictures, weight, stride=g.stride, groups=weight.shape[0])
+    return y.reshape(*x.shape[:-2], *y.shape[-2:])
+
+
+def _direct_adjoint(op: Convolution, y: Tensor) -> Tensor:
+    """Each of the `stride^2` phases of the extended picture is y convolved with a part of r."""
+    g, kernel, s = op.plan, op.kernel, op.plan.stride
+    parts = derived(op, "parts", lambda: _parts(kernel, s), kernel)
+    reach = tuple(n - 1 for n in parts.shape[-2:])
+    if s > 1 and kernel.shape[:2] == (1, 1):
+        weight = parts.reshape(s * s, 1, *parts.shape[-2:])
+        x = F.conv2d(y.reshape(-1, 1, *y.shape[-2:]), weight, padding=reach)
+    else:
+        weight = _per_picture(parts, y)
+        weight = weight.reshape(-1, 1, *weight.shape[-2:])
+        pictures = y.reshape(1, -1, *y.shape[-2:])
+        x = F.conv2d(pictures, weight, padding=reach, groups=pictures.shape[1])
+    x = x.reshape(-1, s * s, *x.shape[-2:])
+    x = F.pixel_shuffle(x, s) if s > 1 else x
+    x = x.reshape(*y.shape[:-2], *x.shape[-2:])[..., : g.rows.reach, : g.columns.reach]
+    return fold(x, g.rows.margin, g.columns.margin, g.boundary)
+
+
+def _parts(kernel: Tensor, stride: int) -> Tensor:
+    """Return `conj(r)` by phases, each reversed: `(1|B, 1|C, stride^2, dh, dw)`."""
+    height, width = (-(-n // stride) * stride for n in kernel.shape[-2:])
+    padding = (0, width - kernel.shape[-1], 0, height - kernel.shape[-2])
+    reverse = F.pad(kernel.conj().resolve_conj().flip(-2, -1), padding)
+    phases = reverse.unflatten(-2, (-1, stride)).unflatten(-1, (-1, stride))
+    return phases.movedim((-3, -1), (-4, -3)).flatten(-4, -3).flip(-2, -1)
+
+
+def _per_picture(kernel: Tensor, x: Tensor) -> Tensor:
+    """Return the kernel `(1|B, 1|C, *rest)` once per picture of x, `(pictures, 1 or P, kh, kw)`."""
+    lead = x.shape[:-2] if x.ndim > 3 else (1, *x.shape[:-2])
+    full = kernel.expand(*lead, *kernel.shape[2:])
+    rest = kernel.shape[2:] if kernel.ndim > 4 else (1, *kernel.shape[2:])
+    return full.reshape(math.prod(lead), *rest)
+
+
+# ---- separable ------------------------------------------------------------------------------
+
+
+def _separable(op: Convolution, x: Tensor) -> Tensor:
+    rows, columns = _matrices(op)
+    h, w = op.plan.out_space.shape[1:]
+    # The axis that shrinks more goes first.
+    if h * op.plan.columns.size < w * op.plan.rows.size:
+        return (rows @ x) @ columns.mT
+    return rows @ (x @ columns.mT)
+
+
+def _separable_adjoint(op: Convolution, y: Tensor) -> Tensor:
+    rows, columns = _matrices(op)
+    return rows.mH @ (y @ columns.conj())
+
+
+def _matrices(op: Convolution) -> tuple[Tensor, Tensor]:
+    """Return the matrices of the two passes, boundary included, `(*, h, H)` and `(*, w, W)`."""
+    factors = _factors(op)
+    if factors is None:
+        raise ParameterError(
+            "method 'separable' needs a kernel that is one column times one row, and that "
+            "requires no grad; got another. Take method='auto'."
+        )
+
+    def compute() -> tuple[Tensor, Tensor]:
+        g = op.plan
+        return (
+            _banded(factors[0], g.rows, g.boundary),
+            _banded(factors[1], g.columns, g.boundary),
+        )
+
+    return derived(op, "matrices", compute, op.kernel)
+
+
+def _banded(taps: Tensor, axis: Axis, boundary: str) -> Tensor:
+    """Return the matrix of a one-dimensional convolution with taps `(B, C, n)`."""
+    identity = torch.eye(axis.size, dtype=taps.dtype, device=taps.device)
+    extended = extend(identity, axis.margin, (0, 0), boundary)
+    weight = taps.flip(-1).reshape(-1, 1, axis.taps)
+    matrix = F.conv1d(extended.T[:, None], weight, stride=axis.stride)  # (size, B C, count)
+    matrix = matrix.permute(1, 2, 0).reshape(*taps.shape[:2], axis.count, axis.size)
+    if taps.shape[0] == 1:
+        return matrix[0, 0] if taps.shape[1] == 1 else matrix[0]
+    return matrix
+
+
+def _factors(op: Convolution) -> tuple[Tensor, Tensor] | None:
+    """Return a column `(B, C, kh)` and a row `(B, C, kw)` whose products are the kernel; or None.
+
+    Looked for once; never in a kernel that is being learned, whose rank may change at any step.
     """
-
-    size: int
-    taps: int
-    stride: int
-    offset: int
-    valid: bool
-
-    @property
-    def left(self) -> int:
-        """Pixels before the centre that a tap reaches."""
-        return self.taps - 1 - self.taps // 2
-
-    @property
-    def right(self) -> int:
-        """Pixels after the centre that a tap reaches."""
-        return self.taps // 2
-
-    @property
-    def first(self) -> int:
-        """The first kept pixel."""
-        if not self.valid or self.left <= self.offset:
-            return self.offset
-        return self.offset + -(-(self.left - self.offset) // self.stride) * self.stride
-
-    @property
-    def count(self) -> int:
-        """Number of outputs."""
-        last = self.size - 1 - (self.right if self.valid else 0)
-        return max((last - self.first) // self.stride + 1, 0)
-
-    @property
-    def reach(self) -> int:
-        """Pixels of the extended row that the outputs read."""
-        return (self.count - 1) * self.stride + self.taps
-
-    @property
-    def margin(self) -> tuple[int, int]:
-        """Pixels to add before and after the row so that it starts and ends with that reach."""
-        before = self.left - self.first
-        return before, self.reach - self.size - before
+    kernel = op.kernel
+    return derived(op, "factors", lambda: _rank_one(kernel), kernel)
 
 
-@attrs.frozen
-class Geometry:
-    """Everything about a convolution but the values of its kernel."""
-
-    in_space: Space
-    out_space: Space
-    rows: Axis
-    columns: Axis
-    stride: int
-    boundary: str
-
-
-def geometry(
-    kernel: Tensor, in_shape: tuple[int, ...], *, stride: int, offset: int, boundary: str, who: str
-) -> Geometry:
-    """Return the geometry of a convolution. Raises: DtypeError, ParameterError, ShapeError."""
-    in_space = Space(in_shape, kernel.dtype)
-    if in_space.ndim != 3:
-        raise ShapeError(f"{who} expects in_shape as (C, H, W); got {in_shape}.")
-    _check_kernel(kernel, in_shape[0], who)
-    if not 0 <= offset < stride:
-        raise ParameterError(f"{who} expects 0 <= offset < stride = {stride}; got offset {offset}.")
-    _, height, width = in_shape
-    valid = boundary == "valid"
-    rows = Axis(height, kernel.shape[-2], stride, offset, valid)
-    columns = Axis(width, kernel.shape[-1], stride, offset, valid)
-    if not (rows.count and columns.count):
-        raise ShapeError(
-            f"{who} keeps no pixel of a picture of {height} x {width} with a kernel of "
-            f"{rows.taps} x {columns.taps}, stride {stride}, offset {offset} and boundary "
-            f"{boundary!r}. Take a larger picture or a smaller kernel."
-        )
-    out_space = Space((in_shape[0], rows.count, columns.count), kernel.dtype)
-    return Geometry(in_space, out_space, rows, columns, stride, boundary)
+def _rank_one(kernel: Tensor) -> tuple[Tensor, Tensor] | None:
+    wrapped = torch._C._functorch.is_functorch_wrapped_tensor(kernel)
+    if kernel.requires_grad or wrapped or torch.compiler.is_compiling():
+        return None
+    with torch.no_grad():
+        u, s, vh = torch.linalg.svd(kernel, full_matrices=False)
+        if s.shape[-1] > 1:
+            limit = 8 * torch.finfo(kernel.dtype).eps * s[..., 0]
+            if not bool((s[..., 1] <= limit).all()):
+                return None
+        root = s[..., :1].sqrt()
+        return u[..., 0] * root, vh[..., 0, :] * root
 
 
-def _check_kernel(kernel: Tensor, channels: int, who: str) -> None:
-    if not (kernel.is_floating_point() or kernel.is_complex()):
-        raise DtypeError(f"{who} expects a floating-point kernel; got {kernel.dtype}.")
-    if kernel.ndim != 4 or 0 in kernel.shape:
-        raise ShapeError(
-            f"{who} expects a kernel of shape (B or 1, C or 1, kh, kw); got {tuple(kernel.shape)}. "
-            "Add the missing axes: kernel[None, None]."
-        )
-    if kernel.shape[1] not in (1, channels):
-        raise ShapeError(
-            f"{who} expects a kernel for 1 or {channels} channels; got one for {kernel.shape[1]}."
-        )
+# ---- FFT ------------------------------------------------------------------------------------
+
+
+def _fft(op: Convolution, x: Tensor) -> Tensor:
+    g, transform = op.plan, spectra(op)
+    if g.periodic:
+        return transform.apply(x)
+    # What lies beyond the reach of the kept outputs is not read by them, whatever it is.
+    rows, columns = g.rows.fft_margin, g.columns.fft_margin
+    y = transform.apply(extend(x, rows, columns, g.boundary))
+    return y[..., : g.rows.count, : g.columns.count]
+
+
+def _fft_adjoint(op: Convolution, y: Tensor) -> Tensor:
+    g, transform = op.plan, spectra(op)
+    if g.periodic:
+        return transform.adjoint(y)
+    h, w = transform.size
+    x = transform.adjoint(F.pad(y, (0, w - y.shape[-1], 0, h - y.shape[-2])))
+    x = x[..., : g.rows.reach, : g.columns.reach]
+    return fold(x, g.rows.margin, g.columns.margin, g.boundary)
+
+
+def spectra(op: Convolution) -> ChannelSpectra:
+    """Return the Fourier form, remembered; of the extended picture unless that is periodic."""
+    g, kernel = op.plan, op.kernel
+    # core looks for the spectra of an equivariant operator under this name too.
+    key = "spectra" if g.periodic else "spectra of the extended picture"
+    return derived(
+        op, key, lambda: ChannelSpectra.of_impulse(_impulse(g, kernel), g.stride), kernel
+    )
+
+
+def _impulse(g: Geometry, kernel: Tensor) -> Tensor:
+    """Return the adjoint's answer to a pixel at the origin, `(1|C, H, W)` or `(B, 1|C, H, W)`."""
+    reverse = kernel.conj().resolve_conj().flip(-2, -1)
+    reverse = reverse[0] if kernel.shape[0] == 1 else reverse
+    if g.periodic:
+        reverse = place(reverse, -1, g.columns.size, g.columns.first - g.columns.left)
+        return place(reverse, -2, g.rows.size, g.rows.first - g.rows.left)
+    height, width = (axis.fft_count * g.stride for axis in (g.rows, g.columns))
+    return F.pad(reverse, (0, width - reverse.shape[-1], 0, height - reverse.shape[-2]))
+
+
+def place(taps: Tensor, dim: int, size: int, start: int) -> Tensor:
+    """Lay taps along a periodic axis of `size` from `start` on; they wrap around and add up."""
+    turns = -(-taps.shape[dim] // size)
+    missing = turns * size - taps.shape[dim]
+    padded = F.pad(taps, (0, missing) if dim == -1 else (0, 0, 0, missing))
+    if turns > 1:
+        padded = padded.unflatten(dim, (turns, size)).sum(dim - 1)
+    return padded.roll(start % size, dim)

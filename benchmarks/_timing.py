@@ -1,0 +1,40 @@
+"""Interleaved timing: all contenders in turn, many times over, medians."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+
+import torch
+
+__all__ = ["interleaved", "synchronize"]
+
+
+def synchronize() -> None:
+    """Wait for the accelerator, where there is one."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
+def interleaved(
+    contenders: dict[str, Callable[[], object]], *, seconds: float = 1.0, least: int = 5
+) -> dict[str, float]:
+    """Return the median time of each contender in milliseconds.
+
+    The contenders take turns, so that a machine that slows down slows all of them. Each is called
+    twice before the clock starts, then until `seconds` per contender are spent.
+    """
+    for run in contenders.values():
+        run()
+        run()
+    times: dict[str, list[float]] = {name: [] for name in contenders}
+    end = time.perf_counter() + seconds * len(contenders)
+    while time.perf_counter() < end or len(next(iter(times.values()))) < least:
+        for name, run in contenders.items():
+            synchronize()
+            start = time.perf_counter()
+            run()
+            synchronize()
+            times[name].append((time.perf_counter() - start) * 1e3)
+    return {name: statistics.median(values) for name, values in times.items()}

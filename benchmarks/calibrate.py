@@ -1,0 +1,106 @@
+"""Measure the constants of the convolution cost model: `python -m benchmarks calibrate`.
+
+Prints a table for `plugins/operators/convolution_cost.py`, and how often the model would choose a
+method that is more than 25 % slower than the best one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+
+import attrs
+import numpy as np
+import scipy.optimize
+import torch
+from wellposed.plugins.operators.convolution_cost import features, form_of
+from wellposed.plugins.operators.strided_blur import StridedBlur
+
+from ._timing import interleaved
+
+Row = tuple[str, str, tuple[float, ...], float]
+
+
+def main(argv: list[str]) -> int:
+    """Measure, fit and print."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks calibrate", description=__doc__)
+    parser.add_argument("--seconds", type=float, default=0.05, help="per contender and cell")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    options = parser.parse_args(argv)
+    measured = {cell: _measure(*cell, options) for cell in _cells()}
+    costs = _fit(list(itertools.chain.from_iterable(measured.values())))
+    print("COSTS = {")
+    for form, constants in costs.items():
+        shown = ", ".join(f"{c:.4g}" for c in constants)
+        print(f'    ("{options.device}", "{form}"): ({shown}),')
+    print("}")
+    _report(measured, costs)
+    return 0
+
+
+def _cells() -> itertools.product[tuple[int, int, int, int, str]]:
+    shapes = [(1, 16), (1, 48), (1, 64), (1, 160), (1, 256), (4, 128), (1, 512), (8, 256)]
+    return itertools.product(shapes, (3, 5, 9, 17, 33), (1, 2, 3, 4), ("circular", "reflect"))
+
+
+def _measure(
+    shape: tuple[int, int], side: int, stride: int, boundary: str, options: argparse.Namespace
+) -> list[Row]:
+    batch, size = shape
+    line = torch.rand(1, 1, side, 1, device=options.device)
+    op = StridedBlur(
+        in_shape=(3, size, size), stride=stride, kernel=line * line.mT, boundary=boundary
+    )
+    x = torch.rand(batch, 3, size, size, device=options.device)
+    runs, rows = {}, []
+    for method in ("direct", "separable", "fft"):
+        one = attrs.evolve(op, method=method)
+        if method == "direct" and batch * 3 * one.out_space.numel * side**2 > 4e9:
+            continue
+        runs[method] = _both(one, x)
+    for method, milliseconds in interleaved(runs, seconds=options.seconds).items():
+        form = form_of(method, op.plan, shared=True, real=True)
+        rows.append((method, form, features(method, op.plan, batch), milliseconds * 1e6))
+    return rows
+
+
+def _both(op: StridedBlur, x: torch.Tensor) -> object:
+    y = op(x)
+
+    def run() -> None:
+        op(x)
+        op.H(y)
+
+    return run
+
+
+def _fit(rows: list[Row]) -> dict[str, tuple[float, ...]]:
+    """Fit each form by non-negative least squares on relative errors."""
+    costs = {}
+    for form in sorted({row[1] for row in rows}):
+        matrix = np.array([row[2] for row in rows if row[1] == form])
+        times = np.array([row[3] for row in rows if row[1] == form])
+        constants, _ = scipy.optimize.nnls(matrix / times[:, None], np.ones(len(times)))
+        costs[form] = tuple(float(c) for c in constants)
+    return costs
+
+
+def _report(cells: dict[object, list[Row]], costs: dict[str, tuple[float, ...]]) -> None:
+    loss = {}
+    for cell, rows in cells.items():
+        modelled = [float(np.dot(costs[row[1]], row[2])) for row in rows]
+        chosen = rows[int(np.argmin(modelled))]
+        best = min(rows, key=_time)
+        loss[cell] = (chosen[3] / best[3], chosen[0], best[0])
+    ratios = np.array([value[0] for value in loss.values()])
+    print(
+        f"{len(cells)} cells; the choice is the best one in {np.mean(ratios == 1):.0%}, "
+        f"more than 25 % slower in {np.mean(ratios > 1.25):.0%}; the worst:"
+    )
+    for cell in sorted(loss, key=lambda c: -loss[c][0])[:8]:
+        ratio, chosen, best = loss[cell]
+        print(f"  {cell}: {chosen} takes {ratio:.2f}x {best}")
+
+
+def _time(row: Row) -> float:
+    return row[3]

@@ -1,0 +1,87 @@
+"""`check`, `demo` and `new-plugin`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .guard import FAILED, Debug, console, guarded
+
+__all__ = ["check", "demo", "new_plugin"]
+
+
+@guarded
+def check(
+    name: Annotated[str, typer.Argument(help="A component, as in `wellposed list`.")],
+    kind: Annotated[
+        str | None, typer.Option("--kind", "-k", help="Where one name has several kinds.")
+    ] = None,
+    debug: Debug = False,
+) -> None:
+    """Run the conformance kit on a component; the exit code is 1 when a check fails."""
+    from wellposed.registry import default_registry
+
+    from .names import specs_called
+
+    specs = specs_called(name, kind)
+    try:
+        from wellposed.testing import run_checks
+    except ModuleNotFoundError as error:
+        from ..errors import BrokenPluginError
+
+        raise BrokenPluginError(
+            f"the kit needs {error.name}, which is not installed: pip install wellposed[testing]",
+            install="pip install wellposed[testing]",
+        ) from error
+    failed = 0
+    for spec in specs:
+        typer.echo(f"{spec.kind} {default_registry().reference(spec)}")
+        results = run_checks(spec.kind, default_registry().reference(spec))
+        for result in results:
+            word = "passed" if result.passed else "FAILED"
+            typer.echo(f"  {word}  {result.name}  ({result.seconds:.2f} s)")
+            if result.message and not result.passed:
+                typer.echo("".join(f"          {line}\n" for line in result.message.splitlines()))
+            failed += not result.passed
+        typer.echo(f"  {len(results)} checks")
+    if failed:
+        typer.echo(f"{failed} checks failed.", err=True)
+        raise typer.Exit(FAILED)
+
+
+@guarded
+def demo(
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the report.")] = Path(
+        "wellposed-demo"
+    ),
+    quick: Annotated[bool, typer.Option("--quick", help="Small pictures and few steps.")] = False,
+    only: Annotated[
+        list[str] | None, typer.Option("--only", help="Only the cases whose title holds this.")
+    ] = None,
+    debug: Debug = False,
+) -> None:
+    """Restore bundled pictures under several operators; print a table and write an HTML report."""
+    from ..demo import run_demo
+
+    page, failures = run_demo(out, quick=quick, only=only or (), console=console())
+    typer.echo(f"report: {page}")
+    if failures:
+        typer.echo(f"{failures} cases failed.", err=True)
+        raise typer.Exit(FAILED)
+
+
+@guarded
+def new_plugin(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder that is not there yet.")],
+    name: Annotated[
+        str | None, typer.Option(help="Name of the package; else that of the folder.")
+    ] = None,
+    debug: Debug = False,
+) -> None:
+    """Start a plugin package: an operator, its manifest and its passing tests."""
+    from ..scaffold import new_plugin as make
+
+    made = make(folder, name or folder.resolve().name)
+    typer.echo(f"made {made}")

@@ -1,0 +1,237 @@
+"""`solve` and `simulate`: from picture files to picture files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .guard import USAGE, Debug, guarded
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ..api import Pipeline
+    from ..images import Picture
+    from ..progress import SolveProgress
+    from ..report import Entry
+
+__all__ = ["simulate", "solve"]
+
+Names = list[str]
+Op = Annotated[
+    Names | None,
+    typer.Option("--op", help="The operator to undo; repeat for a composition, outermost first."),
+]
+OpParams = Annotated[
+    Names | None, typer.Option("-p", metavar="KEY=VALUE", help="A parameter of the operator.")
+]
+NoiseName = Annotated[str | None, typer.Option("--noise", help="The noise model.")]
+NoiseParams = Annotated[
+    Names | None, typer.Option("-n", metavar="KEY=VALUE", help="A parameter of the noise.")
+]
+Config = Annotated[
+    Path | None, typer.Option("--config", help="A problem as a YAML file; options add to it.")
+]
+Device = Annotated[str | None, typer.Option(help="auto, cpu or cuda.")]
+Seed = Annotated[int | None, typer.Option(help="Seed of all random numbers.")]
+Bits = Annotated[int | None, typer.Option(help="8 or 16 (TIFF also 32); else those of the input.")]
+Force = Annotated[bool, typer.Option("--force", help="Overwrite existing results.")]
+
+
+@guarded
+def solve(
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Pictures, or .npy.")],
+    op: Op = None,
+    op_params: OpParams = None,
+    solver: Annotated[str | None, typer.Option("--solver", help="The solver.")] = None,
+    solver_params: Annotated[
+        Names | None, typer.Option("-s", metavar="KEY=VALUE", help="A parameter of the solver.")
+    ] = None,
+    prior: Annotated[str | None, typer.Option("--prior", help="The prior.")] = None,
+    prior_params: Annotated[
+        Names | None, typer.Option("-r", metavar="KEY=VALUE", help="A parameter of the prior.")
+    ] = None,
+    noise: NoiseName = None,
+    noise_params: NoiseParams = None,
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", help="A file, or a folder for several pictures.")
+    ] = None,
+    config: Config = None,
+    device: Device = None,
+    seed: Seed = None,
+    bits: Bits = None,
+    force: Force = False,
+    report: Annotated[
+        Path | None, typer.Option(help="Also write an HTML page with before and after.")
+    ] = None,
+    debug: Debug = False,
+) -> None:
+    """Restore pictures.
+
+    A name may be inline YAML, as in --prior '{name: tv, params: {weight: 0.02}}', and so may a
+    value: -p 'kernel={name: motion, params: {length: 9, angle: 30}}'. Dots lead inside:
+    -p kernel=motion -p kernel.params.length=9. `wellposed info NAME` shows the parameters.
+    """
+    from ..config import problem_from
+    from .outputs import plan, refuse_overwriting
+
+    data = _problem(config, op, op_params, noise, noise_params, device, seed)
+    _merge(data, "solver", solver, solver_params, "-s")
+    _merge(data, "prior", prior, prior_params, "-r")
+    pipe = problem_from(data).pipeline()
+    targets = plan(images, out, tail="-restored", bits=bits, force=force)
+    if report is not None:
+        refuse_overwriting([report], images, force=force)
+    failed, entries = _solve_all(pipe, list(zip(images, targets, strict=True)), bits, report, data)
+    if report is not None:
+        from ..report import write_report
+
+        write_report(report, "Restored pictures", entries)
+        typer.echo(f"report: {report}")
+    if failed:
+        typer.echo(f"{len(failed)} of {len(images)} pictures failed:", err=True)
+        for name, message in failed:
+            typer.echo(f"  {name}: {message}", err=True)
+        raise typer.Exit(USAGE)
+
+
+@guarded
+def simulate(
+    image: Annotated[Path, typer.Argument(metavar="IMAGE", help="The picture to degrade.")],
+    out: Annotated[
+        Path, typer.Option("-o", "--out", help="A picture file, or .npy for any measurement.")
+    ],
+    op: Op = None,
+    op_params: OpParams = None,
+    noise: NoiseName = None,
+    noise_params: NoiseParams = None,
+    config: Config = None,
+    device: Device = None,
+    seed: Seed = None,
+    bits: Bits = None,
+    force: Force = False,
+    debug: Debug = False,
+) -> None:
+    """Degrade a picture: apply an operator and add noise."""
+    from ..config import problem_from
+    from ..images import write
+    from .outputs import plan
+
+    data = _problem(config, op, op_params, noise, noise_params, device, seed)
+    problem = problem_from(data, solver_needed=False)
+    (target,) = plan([image], out, tail="-simulated", bits=bits, force=force)
+    picture, tensor = _load(image)
+    measured = problem.simulate(tensor)
+    if target.suffix.lower() != ".npy":
+        _check_is_picture(measured, target)
+    write(target, measured, bits=bits, like=picture)
+    typer.echo(f"{target}: {tuple(measured.shape)} {measured.dtype}".replace("torch.", ""))
+
+
+def _problem(
+    config: Path | None,
+    op: Names | None,
+    op_params: Names | None,
+    noise: str | None,
+    noise_params: Names | None,
+    device: str | None,
+    seed: int | None,
+) -> dict[str, Any]:
+    from wellposed.registry import load_yaml
+
+    from .values import operators, parameters, with_params
+
+    data: dict[str, Any] = {} if config is None else load_yaml(config)
+    if op:
+        data["op"] = operators(op, op_params or [])
+    elif op_params:
+        data["op"] = with_params(data.get("op"), parameters(op_params, "-p"), "op")
+    _merge(data, "noise", noise, noise_params, "-n")
+    data |= {k: v for k, v in (("device", device), ("seed", seed)) if v is not None}
+    return data
+
+
+def _merge(
+    data: dict[str, Any], kind: str, name: str | None, texts: Names | None, option: str
+) -> None:
+    from .values import component, parameters, with_params  # PyYAML, which a listing need not load
+
+    if name is not None:
+        data[kind] = component(name)
+    if texts:
+        data[kind] = with_params(data.get(kind), parameters(texts, option), kind)
+
+
+def _solve_all(
+    pipe: Pipeline,
+    jobs: list[tuple[Path, Path]],
+    bits: int | None,
+    report: Path | None,
+    data: dict[str, Any],
+) -> tuple[list[tuple[Path, str]], list[Entry]]:
+    """Restore one picture after the other; what goes wrong with one does not stop the others."""
+    from ..errors import WellposedError
+    from ..progress import solve_progress
+
+    failed: list[tuple[Path, str]] = []
+    entries: list[Entry] = []
+    with solve_progress(len(jobs)) as bar:
+        for source, target in jobs:
+            bar.begin(source.name)
+            try:
+                entry = _solve_one(pipe, source, target, bits, data, bar, report is not None)
+                entries += [entry] if entry else []
+            except WellposedError as error:
+                failed.append((source, str(error)))
+                bar.console.print(f"{source}: failed", markup=False)
+            bar.end()
+    return failed, entries
+
+
+def _solve_one(
+    pipe: Pipeline,
+    source: Path,
+    target: Path,
+    bits: int | None,
+    data: dict[str, Any],
+    bar: SolveProgress,
+    reported: bool,
+) -> Entry | None:
+    from ..images import write
+
+    picture, tensor = _load(source)
+    solution = pipe(tensor, callback=bar).require()
+    write(target, solution.image, bits=bits, like=picture)
+    steps, seconds = int(solution.steps.max()), solution.provenance.seconds
+    taken = f"{solution.status} in {steps} steps, {seconds:.2f} s" if steps else f"{seconds:.2f} s"
+    bar.console.print(f"{source} -> {target}: {taken}", markup=False)
+    if not reported:
+        return None
+    from ..report import entry_of
+
+    return entry_of(solution, title=source.name, problem=data)
+
+
+def _load(path: Path) -> tuple[Picture | None, Tensor]:
+    from ..images import read, to_tensor
+
+    if path.suffix.lower() == ".npy":
+        return None, to_tensor(path)
+    picture = read(path)
+    return picture, picture.tensor
+
+
+def _check_is_picture(measured: Tensor, target: Path) -> None:
+    """Refuse to squeeze into [0, 1] what was never meant to be there."""
+    from ..errors import ImageFileError
+
+    hint = f"is no picture, which {target.suffix} holds; write .npy."
+    if measured.is_complex():
+        raise ImageFileError(f"cannot write {target}: a complex measurement {hint}")
+    low, high = float(measured.min()), float(measured.max())
+    if low < -0.5 or high > 1.5:
+        raise ImageFileError(
+            f"cannot write {target}: a measurement with values from {low:.3g} to {high:.3g} {hint}"
+        )

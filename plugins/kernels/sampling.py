@@ -1,0 +1,87 @@
+"""What named kernels share: their phase, their default sizes, and parameters per sample."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from wellposed.errors import ParameterError
+
+__all__ = ["centre", "finished", "per_sample", "positive", "size_for", "spans"]
+
+Device = torch.device | str | None
+
+
+def centre(size: int, stride: int) -> float:
+    """Return the index on which a kernel of `size` taps is centred for sampling with `stride`.
+
+    The middle of the block of `stride` pixels lies on pixel `offset = (stride - 1) // 2` for odd
+    strides, and half a pixel beyond it for even ones. Since `y[i] = sum_j k[j] x[i + size // 2 - j]`,
+    beyond in x is below in j.
+    """
+    return size // 2 - (0.0 if stride % 2 else 0.5)
+
+
+def size_for(radius: float, stride: int) -> int:
+    """Return the least size, symmetric for the stride, that reaches `radius` on both sides."""
+    if stride % 2:
+        return 2 * math.ceil(radius - 1e-9) + 1
+    return 2 * max(math.ceil(radius + 0.5 - 1e-9), 1)
+
+
+def spans(size: tuple[int, int], stride: int, device: Device) -> tuple[Tensor, Tensor]:
+    """Return the row and column distances from the centre, `(kh, 1)` and `(1, kw)`, in float64."""
+    rows, columns = (
+        torch.arange(n, dtype=torch.float64, device=device) - centre(n, stride) for n in size
+    )
+    return rows[:, None], columns[None, :]
+
+
+def per_sample(value: float | Tensor, name: str, device: Device) -> Tensor:
+    """Return a parameter as float64 `(B, 1, 1, 1)`, with B = 1 for a number.
+
+    Raises: ParameterError for a tensor of more than one axis.
+    """
+    if not isinstance(value, Tensor):
+        return torch.full((1, 1, 1, 1), float(value), dtype=torch.float64, device=device)
+    if value.ndim > 1:
+        raise ParameterError(
+            f"{name} expects a number or one value per sample, of shape (B,); "
+            f"got {tuple(value.shape)}."
+        )
+    return value.to(device=device, dtype=torch.float64).reshape(-1, 1, 1, 1)
+
+
+def largest(value: float | Tensor) -> float:
+    """Return the largest of the values of a parameter, to size the kernel by."""
+    return float(value.detach().max()) if isinstance(value, Tensor) else float(value)
+
+
+def positive(instance: object, attribute: Any, value: object) -> None:
+    """Check that a parameter, or every value of it, is positive and finite."""
+    values = value.detach() if isinstance(value, Tensor) else torch.tensor(float(value))  # type: ignore[arg-type]
+    if not bool(((values > 0) & torch.isfinite(values)).all()):
+        got = "values that are not" if isinstance(value, Tensor) else repr(value)
+        raise ParameterError(
+            f"{type(instance).__name__}.{attribute.name} expects a positive number; got {got}."
+        )
+
+
+def optional_size(instance: object, attribute: Any, value: object) -> None:
+    """Check that a size is a whole number of at least 1, or None."""
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+        raise ParameterError(
+            f"{type(instance).__name__}.{attribute.name} expects a whole number of taps; "
+            f"got {value!r}."
+        )
+
+
+def finished(kernel: Tensor, dtype: torch.dtype) -> Tensor:
+    """Return a kernel `(B, C, kh, kw)` of sum 1, in the wanted dtype."""
+    return (kernel / kernel.sum((-2, -1), keepdim=True)).to(dtype)
+
+
+Sampler = Callable[[Tensor, Tensor], Tensor]

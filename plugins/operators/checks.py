@@ -1,0 +1,85 @@
+"""Checks of constructor arguments that several operators share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from wellposed import Space
+from wellposed.errors import DtypeError, ParameterError, ShapeError
+
+__all__ = ["above", "batch_of", "field_dtype", "picture_space", "real_dtype", "require_dtype", "whole"]
+
+_FIELDS = (torch.float32, torch.float64, torch.complex64, torch.complex128)
+
+
+def field_dtype(instance: object, attribute: Any, value: object) -> None:
+    """Validate a dtype of pictures: float32, float64, or one of their complex partners."""
+    if value not in _FIELDS:
+        raise ParameterError(
+            f"{type(instance).__name__}.{attribute.name} expects float32, float64, complex64 or "
+            f"complex128; got {value!r}."
+        )
+
+
+def picture_space(who: str, shape: object, dtype: torch.dtype) -> Space:
+    """Return the space of pictures `(C, H, W)`. Raises: ParameterError, ShapeError."""
+    space = Space(shape, dtype)  # type: ignore[arg-type]  # converted and checked there
+    if space.ndim != 3:
+        raise ShapeError(f"{who}.in_shape expects a picture (C, H, W); got {space.shape}.")
+    return space
+
+
+def whole(low: int) -> Callable[[object, Any, object], None]:
+    """Return a validator of whole numbers of at least `low`; None passes where it is the default."""
+
+    def check(instance: object, attribute: Any, value: object) -> None:
+        if value is None and attribute.default is None:
+            return
+        if isinstance(value, bool) or not isinstance(value, int) or value < low:
+            raise ParameterError(
+                f"{type(instance).__name__}.{attribute.name} expects a whole number of at least "
+                f"{low}; got {value!r}."
+            )
+
+    return check
+
+
+def above(low: float, high: float = float("inf"), *, inclusive: bool = True) -> Any:
+    """Return a validator of numbers between two bounds (the lower one included or not)."""
+
+    def check(instance: object, attribute: Any, value: object) -> None:
+        number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if number and (low <= value if inclusive else low < value) and value <= high:  # type: ignore[operator]
+            return
+        bound = f"{'at least' if inclusive else 'more than'} {low:g}"
+        if high != float("inf"):
+            bound += f" and at most {high:g}"
+        raise ParameterError(
+            f"{type(instance).__name__}.{attribute.name} expects a number of {bound}; "
+            f"got {value!r}."
+        )
+
+    return check
+
+
+def batch_of(parameter: Tensor, event_ndim: int) -> tuple[int, ...]:
+    """Return `(B,)` for a parameter with a batch axis of more than one entry, else `()`."""
+    per_sample = parameter.ndim > event_ndim and parameter.shape[0] > 1
+    return (parameter.shape[0],) if per_sample else ()
+
+
+def require_dtype(who: str, name: str, value: Tensor, dtype: torch.dtype) -> None:
+    """Raise DtypeError unless a parameter has the dtype that goes with the operator's."""
+    if value.dtype != dtype:
+        raise DtypeError(
+            f"{who}.{name} expects {dtype}, to go with the operator's dtype; got {value.dtype}. "
+            "Convert one of them."
+        )
+
+
+def real_dtype(dtype: torch.dtype) -> torch.dtype:
+    """Return the real dtype of the same precision."""
+    return dtype.to_real()

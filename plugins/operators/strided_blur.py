@@ -1,0 +1,122 @@
+"""`StridedBlur`: convolution, then keeping every `stride`-th pixel."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+import attrs
+import torch
+from torch import Tensor
+from wellposed import Equivariance, ForwardOperator, Space, param, tensor_param
+from wellposed.errors import ShapeError
+
+from .boundary import BOUNDARIES
+from .convolution import convolve, convolve_adjoint
+from .geometry import METHODS, Geometry, geometry, named_kernel, whole
+
+__all__ = ["StridedBlur"]
+
+
+def _default_kernel(op: StridedBlur) -> Tensor:
+    return named_kernel(None, "bicubic", stride=op.stride, dtype=torch.float32)
+
+
+def _default_offset(op: StridedBlur) -> int:
+    return (op.stride - 1) // 2
+
+
+@attrs.frozen(eq=False, kw_only=True)
+class StridedBlur(ForwardOperator):
+    """Convolution with a kernel, then every `stride`-th pixel: the model of super-resolution.
+
+        y[c, i, j] = sum_{a, b} k[c, a, b] x[c, offset + stride i + kh // 2 - a,
+                                                offset + stride j + kw // 2 - b]
+
+    The kernel is flipped (convolution) and centred on its index `n // 2`. Kernels by name are
+    centred on the block of `stride` x `stride` pixels that a measured pixel stands for, given the
+    default offset `(stride - 1) // 2`.
+
+    Shapes: x `(*batch, C, H, W)` -> y `(*batch, C, h, w)` with `h = ceil((H - offset) / stride)`;
+    kernel `(1|B, 1|C, kh, kw)`. With the boundary 'valid', y holds only those kept pixels whose
+    taps all lie inside the picture: a crop of what every other boundary gives.
+    Units: the kernel is used as given; one that sums to 1 keeps brightness.
+    Raises: ShapeError, DtypeError, ParameterError.
+    Cost: the cheapest of direct convolution, two passes and FFTs at the size of y, by a cost model.
+    Source: `data_prox`: Zhao et al., 2016, Fast single image super-resolution using a new
+    analytical solution for l2-l2 problems, equations (12)-(19), with circular boundaries.
+    """
+
+    in_shape: tuple[int, int, int] = param(doc="shape (C, H, W) of the picture", unit="pixels")
+    stride: int = param(4, doc="one pixel in `stride` is kept, along each axis", check=whole(1))
+    offset: int = param(
+        attrs.Factory(_default_offset, takes_self=True),
+        doc="first pixel kept; default (stride - 1) // 2",
+        unit="pixels",
+        check=whole(0),
+    )
+    kernel: Tensor = tensor_param(
+        default=attrs.Factory(_default_kernel, takes_self=True),
+        doc="point spread function (1|B, 1|C, kh, kw), or a kernel's name; default: bicubic, "
+        "antialiased for the stride. Its dtype is the operator's",
+    )
+    boundary: str = param("reflect", doc="the picture beyond its frame", choices=BOUNDARIES)
+    method: str = param("auto", doc="how to compute; 'auto' takes the cheapest", choices=METHODS)
+    plan: Geometry = attrs.field(init=False, repr=False)
+
+    @plan.default
+    def _make_plan(self) -> Geometry:
+        return geometry(
+            self.kernel,
+            self.in_shape,
+            stride=self.stride,
+            offset=self.offset,
+            boundary=self.boundary,
+            who="StridedBlur",
+        )
+
+    @property
+    def in_space(self) -> Space:
+        """Pictures of `in_shape` and the kernel's dtype."""
+        return self.plan.in_space
+
+    @property
+    def out_space(self) -> Space:
+        """Pictures of the kept pixels."""
+        return self.plan.out_space
+
+    @property
+    def batch_shape(self) -> tuple[int, ...]:
+        """`(B,)` for one kernel per sample."""
+        return (self.kernel.shape[0],) if self.kernel.shape[0] > 1 else ()
+
+    def equivariance(self) -> Equivariance | None:
+        """Commutes with shifts by the stride, when circular and a whole number of strides wide."""
+        _, height, width = self.in_shape
+        if self.boundary != "circular" or height % self.stride or width % self.stride:
+            return None
+        return Equivariance(stride=self.stride)
+
+    @classmethod
+    def image_space_for(cls, y_space: Space, **params: Any) -> Space:
+        """Return the picture of `stride` times the size (with 'valid': the smallest that fits)."""
+        if y_space.ndim != 3:
+            raise ShapeError(f"StridedBlur measures pictures (C, H, W); got {y_space.shape}.")
+        stride = params.get("stride", 4)
+        channels, height, width = y_space.shape
+        return Space((channels, height * stride, width * stride), y_space.dtype)
+
+    @classmethod
+    def for_image(cls, space: Space, **params: Any) -> Self:
+        """Build the operator for pictures of `space`; the kernel may be a name."""
+        stride = params.get("stride", 4)
+        params["kernel"] = named_kernel(
+            params.get("kernel"), "bicubic", stride=stride, dtype=space.dtype
+        )
+        params.setdefault("in_shape", space.shape)
+        return cls(**params)
+
+    def _apply(self, x: Tensor) -> Tensor:
+        return convolve(self, x)
+
+    def _adjoint(self, y: Tensor) -> Tensor:
+        return convolve_adjoint(self, y)
