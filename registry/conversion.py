@@ -17,7 +17,7 @@ import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 from wellposed.registry.errors import ParameterError, WellposedError, join_path, suggestion
@@ -102,21 +102,21 @@ def convert_params(
     class_: type, mapping: Mapping[Any, Any], context: Context, *, name: str, omit: Sequence[str]
 ) -> dict[str, Any]:
     """Return the given parameters of a class, converted; messages call the class ``name``."""
-    given = convert(mapping, _params_class(class_, name, tuple(omit)), context)
-    return {key: getattr(given, key) for key in mapping}
+    named = {str(key): value for key, value in mapping.items()}
+    given = convert(named, _params_class(class_, name, tuple(omit)), context)
+    return {key: getattr(given, key) for key in named}
 
 
 class _Params:
     """Base of the classes that cattrs structures parameters into: no check, all optional."""
 
-    __source__: ClassVar[tuple[str, tuple[str, ...]]]
-
 
 @functools.cache
-def _params_class(class_: type, name: str, omit: tuple[str, ...]) -> type[_Params]:
-    shown = [field for field in fields_of(class_) if field.name not in omit]
-    attributes = {field.name: attrs.field(default=None, type=field) for field in shown}
-    made = attrs.make_class("Params", attributes, bases=(_Params,), eq=False)
+def _params_class(class_: type, name: str, omit: tuple[str, ...]) -> Any:
+    shown = [its for its in fields_of(class_) if its.name not in omit]
+    field: Any = attrs.field  # its type is a class, as a rule
+    attributes = {its.name: field(default=None, type=its) for its in shown}
+    made: Any = attrs.make_class("Params", attributes, bases=(_Params,), eq=False)
     made.__source__ = name, omit
     return made
 
@@ -134,16 +134,15 @@ def _converter() -> Converter:
         detailed_validation=True,
         structure_fallback_factory=lambda _: _plain,
     )
-    for class_ in (str, bytes, int, float, pathlib.Path):  # cattrs has its own, lossy, for these
+    for class_ in (str, bytes, int, float, pathlib.Path, enum.Enum):  # cattrs has its own, lossy
         made.register_structure_hook(class_, _plain)
     made.register_structure_hook(_Slot, lambda pair, _: made.structure(*pair))
-    made.register_structure_hook_func(_is_plain, _plain)
     made.register_structure_hook_func(lambda t: isinstance(t, Field), _field)
     made.register_structure_hook_func(_is_union, _union)
-    made.register_structure_hook_func(lambda t: typing.get_origin(t) is typing.Literal, _choice)
+    made.register_structure_hook_func(lambda t: _origin(t) is typing.Literal, _choice)
     made.register_structure_hook_factory(lambda t: _origin(t) in _SEQUENCES, _sequence)
     made.register_structure_hook_factory(lambda t: _origin(t) in _MAPPINGS, _mapping)
-    made.register_structure_hook_func(_is_registered, _registered)
+    made.register_structure_hook_func(_is_plain, _plain)
     return made
 
 
@@ -168,9 +167,10 @@ def _first(error: Exception) -> Exception:
 
 
 def _unknown(error: ForbiddenExtraKeysError) -> ParameterError:
-    key = min(map(str, error.extra_fields))
-    name, omit = error.cl.__source__
-    names = [attribute.name for attribute in attrs.fields(error.cl)]
+    key = min(error.extra_fields)
+    class_: Any = error.cl
+    name, omit = class_.__source__
+    names = [attribute.name for attribute in attrs.fields(class_)]
     if key in omit:
         text = f"'{key}' of {name} is set automatically; leave it out."
     else:
@@ -188,7 +188,8 @@ def _field(value: Any, field: Field) -> Any:
         from wellposed.registry.config import parse_value  # needs PyYAML
 
         with contextlib.suppress(ParameterError):
-            readings.insert(0, parse_value(value))
+            parsed = parse_value(value)
+            readings = [parsed] if isinstance(parsed, str) else [parsed, value]
     failures = []
     for reading in readings:
         try:
@@ -202,30 +203,12 @@ def _origin(annotation: Any) -> Any:
     return typing.get_origin(annotation) or annotation
 
 
-def _is_registered(annotation: Any) -> bool:
-    return annotation in _TYPES or _origin(annotation) in _TYPES
-
-
-def _registered(value: Any, annotation: Any) -> Any:
-    origin = _origin(annotation)
-    exactly = annotation in _TYPES
-    by_class = annotation is origin or not exactly
-    if by_class and isinstance(origin, type) and isinstance(value, origin):
-        return value
-    try:
-        return _TYPES[annotation if exactly else origin](value, "")
-    except WellposedError as error:
-        error.message = error.message.lstrip(" :")  # of a text that begins with the path
-        raise
-    except (ValueError, TypeError) as error:
-        raise ParameterError(str(error)) from error
-
-
 def _is_plain(annotation: Any) -> bool:
-    """Tell classes apart from the forms that cattrs takes apart."""
-    origin = _origin(annotation)
-    forms = (Any, typing.Annotated, typing.Union, types.UnionType)
-    return isinstance(origin, type) and origin not in forms and not issubclass(origin, _Params)
+    """Tell whether `_plain` converts to it, and not what cattrs has for it."""
+    class_ = _origin(annotation)
+    if annotation in _TYPES or class_ in _TYPES or isinstance(annotation, Unresolved):
+        return True
+    return isinstance(class_, type) and class_ not in _FORMS and not issubclass(class_, _Params)
 
 
 def _plain(value: Any, annotation: Any) -> Any:
@@ -235,20 +218,22 @@ def _plain(value: Any, annotation: Any) -> Any:
         raise unresolved_error(annotation, "")
     if isinstance(annotation, typing.TypeVar):
         return convert(value, annotation.__bound__ or Any, context)
-    if _is_registered(annotation):
-        return _registered(value, annotation)
-    if annotation in SCALARS:
+    if annotation in SCALARS and annotation not in _TYPES:
         return SCALARS[annotation](value, context.nonfinite)
+    if annotation in _TYPES and annotation is not class_:  # list[X] says more than list
+        return _registered(value, _TYPES[annotation])
     try:
         if isinstance(value, class_):
             return value
     except TypeError:  # no class, or a Protocol that cannot be checked at run time
         return value
-    if issubclass(class_, enum.Enum):
-        return _choice(value, class_)
+    if class_ in _TYPES:
+        return _registered(value, _TYPES[class_])
     kind = component_kind(class_)
     if kind is not None:
         return _component(value, class_, kind, context)
+    if issubclass(class_, enum.Enum):
+        return _choice(value, class_)
     is_record = attrs.has(class_) or dataclasses.is_dataclass(class_)
     if is_record and isinstance(value, Mapping):
         return context.record(class_, value)
@@ -258,7 +243,17 @@ def _plain(value: Any, annotation: Any) -> Any:
     raise refused(f"{class_.__name__} ({how})", value)
 
 
-def _component(value: Any, class_: type, kind: str, context: Context) -> Any:
+def _registered(value: Any, function: Callable[[Any, str], object]) -> object:
+    try:
+        return function(value, "")
+    except WellposedError as error:
+        error.message = error.message.lstrip(" :")  # of a text that begins with the path
+        raise
+    except (ValueError, TypeError) as error:
+        raise ParameterError(str(error)) from error
+
+
+def _component(value: Any, class_: type, kind: str, context: Context) -> object:
     built = context.build(kind, value)
     if not isinstance(built, class_):
         raise ParameterError(
@@ -276,26 +271,15 @@ def _is_union(annotation: Any) -> bool:
 
 
 def _union(value: Any, annotation: Any) -> Any:
-    """Try the members that fit as they are, then the others; raise the error that got furthest."""
+    """Try the member of just that type, then the others; raise the error that got furthest."""
     errors = []
-    for member in sorted(typing.get_args(annotation), key=lambda m: not _fits(value, m)):
+    for member in sorted(typing.get_args(annotation), key=lambda m: type(value) is not m):
         try:
             return convert(value, member, _CONTEXT.get())
         except WellposedError as error:
             errors.append(error)
-    for error in errors:
-        if error.where or not isinstance(error, ParameterError):
-            raise error
-    raise refused(type_name(annotation), value)
-
-
-def _fits(value: object, member: object) -> bool:
-    if member in SCALARS or not isinstance(member, type):
-        return type(value) is member
-    try:
-        return isinstance(value, member)
-    except TypeError:  # a Protocol that cannot be checked at run time
-        return False
+    telling = (e for e in errors if e.where or not isinstance(e, ParameterError))
+    raise next(telling, refused(type_name(annotation), value))
 
 
 def _choice(value: Any, annotation: Any) -> Any:
@@ -315,9 +299,9 @@ def _sequence(annotation: Any, converter: Converter) -> Callable[[Any, Any], Any
     from cattrs.cols import list_structure_factory
 
     origin, arguments = _origin(annotation), typing.get_args(annotation)
-    is_fixed = origin is tuple and annotation not in (tuple, typing.Tuple) and ... not in arguments
+    is_fixed = (arguments or annotation == tuple[()]) and origin is tuple and ... not in arguments
     element = _Slot if is_fixed else arguments[0] if arguments else Any
-    elements = list_structure_factory(types.GenericAlias(list, element), converter)
+    elements = list_structure_factory(list[element], converter)  # type: ignore[valid-type]
 
     def structure(value: Any, _: Any) -> Any:
         if is_fixed:
@@ -355,3 +339,4 @@ _SEQUENCES: Final[dict[Any, Callable[[list[Any]], Any]]] = {
     collections.abc.Set: frozenset,
 }
 _MAPPINGS: Final = (dict, collections.abc.Mapping, collections.abc.MutableMapping)
+_FORMS: Final = (*_SEQUENCES, *_MAPPINGS, Any, typing.Annotated, typing.Union, types.UnionType)

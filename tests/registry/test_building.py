@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Annotated, Any
 
 import attrs
 import pytest
@@ -331,3 +331,21 @@ def test_records_inside_parameters(registry):
         structure_params(Framed, {"window": {"widht": 2}}, path="p")
     with pytest.raises(ParameterError, match=r"^p\.window: Window needs 1 more parameter: 'width'"):
         structure_params(Framed, {"window": {}}, path="p")
+
+
+@attrs.frozen
+class Tree:
+    size: Annotated[int, {"not": "hashable"}]
+    label: str = ""
+    converter: int = 0
+    branches: tuple[Tree, ...] = ()
+
+
+def test_records_that_hold_their_own_kind():
+    given = {"branches": [{"size": 1}, {"size": 2, "branches": [{"size": "x"}]}]}
+    text = r"^p\.branches\[1\]\.branches\[0\]\.size: expected a whole number; got 'x'$"
+    with pytest.raises(ParameterError, match=text):
+        structure_params(Tree, given, path="p")
+    given["branches"].pop()
+    found = structure_params(Tree, {**given, "label": "a", "converter": 3.0}, path="p")
+    assert found == {"branches": (Tree(1),), "label": "a", "converter": 3}

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import collections
 import collections.abc as abc
 import dataclasses
 import enum
+import pickle
 import re
 import typing
 from typing import Annotated, Any, Final, Literal, NewType, Optional, Protocol, TypeVar
@@ -21,9 +23,9 @@ from wellposed.registry import (
     register_component_type,
     register_type,
 )
-from wellposed.registry.conversion import component_bases, component_kind, convert
+from wellposed.registry.conversion import Context, component_bases, component_kind, convert
+from wellposed.registry.errors import located
 from wellposed.registry.params import Unresolved
-from wellposed.registry.scalars import Context
 
 
 class Prior:
@@ -56,6 +58,19 @@ class Window:
     size: int = 1
 
 
+class Level(enum.IntEnum):
+    LOW = 1
+    HIGH = 2
+
+
+class Mode(str, enum.Enum):  # noqa: UP042
+    SLOW = "slow"
+
+
+class Named(typing.NamedTuple):
+    size: int
+
+
 class Sized(Protocol):
     def size(self) -> int: ...
 
@@ -83,23 +98,24 @@ def extensions(monkeypatch):
     register_component_type(Prior, "prior")
 
 
-def build(kind, value, where):
+def build(kind, value):
     if value == "unknown":
-        raise UnknownComponent(f"no {kind} named", where=where)
+        raise UnknownComponent(f"no {kind} named")
     if not isinstance(value, str):
-        raise ParameterError("expected a prior", where=where)
+        raise ParameterError("expected a prior")
     return Smooth() if value == "smooth" else Prior()
 
 
-def structure(class_, mapping, where):
+def record(class_, mapping):
     for key in mapping:
         if key != "size":
-            raise ParameterError(f"no {key}", where=f"{where}.{key}")
+            raise ParameterError(f"no {key}", where=key)
     return class_(**mapping)
 
 
 def to(annotation, value, **kw):
-    return convert(value, annotation, Context("p", build, structure, **kw))
+    with located("p"):
+        return convert(value, annotation, Context(build, record, **kw))
 
 
 @pytest.mark.parametrize(
@@ -107,7 +123,7 @@ def to(annotation, value, **kw):
     [
         (Any, "1", "1"),
         (object, [1], [1]),
-        (None, None, None),
+        (type(None), None, None),
         (Optional[int], None, None),  # noqa: UP045
         (int | None, 2.0, 2),
         (float | None, "1e-3", 1e-3),
@@ -164,7 +180,7 @@ def test_accepted(annotation, value, expected):
 @pytest.mark.parametrize(
     ("annotation", "value", "text"),
     [
-        (None, 3, "p: expected None; got 3 (int)"),
+        (type(None), 3, "p: expected NoneType (an object from Python); got 3 (int)"),
         (int | None, "3", "p: expected a whole number; got '3'"),
         (int | float, "fast", "p: expected int | float; got 'fast'"),
         (bool | str, 1, "p: expected bool | str; got 1 (int)"),
@@ -201,12 +217,69 @@ def test_accepted(annotation, value, expected):
         (Prior | int | None, "unknown", "p: no prior named"),
         (Grid, "worse", "p: no grid"),
         (Grid, "own", "p: no grid"),
-        (Grid, "text", "p expects a grid"),
+        (Grid, "text", "p: expects a grid"),
         (Grid, 3, "p: 'int' object is not iterable"),
     ],
 )
 def test_refused(annotation, value, text):
     with pytest.raises((ParameterError, UnknownComponent), match=f"^{re.escape(text)}"):
+        to(annotation, value)
+
+
+def test_errors_keep_nothing_of_cattrs_and_pickle():
+    class Local(Prior):
+        pass
+
+    with pytest.raises(ParameterError, match=r"^p\[1\]\.a: expected a prior") as caught:
+        to(tuple[dict[str, Local], ...], [{}, {"a": 3}])
+    again = pickle.loads(pickle.dumps(caught.value))
+    assert str(again) == str(caught.value)
+    assert caught.value.__context__ is None or caught.value.__suppress_context__
+    assert not getattr(caught.value, "__notes__", ())
+
+
+def test_other_errors_pass_through_unchanged():
+    def fail(value, path):
+        raise OSError("disk")
+
+    register_type(Grid, fail)
+    with pytest.raises(OSError, match=r"^disk$"):
+        to(list[dict[str, Grid]], [{"a": 1}])
+
+
+@pytest.mark.parametrize(
+    ("annotation", "value", "expected"),
+    [
+        (Level, 2, Level.HIGH),
+        (Mode, "slow", Mode.SLOW),
+        (list[Mode], ["slow"], [Mode.SLOW]),
+        (bytes, b"x", b"x"),
+        (collections.deque, collections.deque([1]), collections.deque([1])),
+        (abc.Mapping, {1: "a"}, {1: "a"}),
+        (Named | None, None, None),
+    ],
+)
+def test_what_cattrs_would_convert_by_calling_the_type(annotation, value, expected):
+    result = to(annotation, value)
+    assert result == expected
+    assert type(result) is type(expected)
+
+
+@pytest.mark.parametrize(
+    ("annotation", "value", "text"),
+    [
+        (Level, 2.0, "p: expected one of 1, 2; got 2.0"),
+        (Level, True, "p: expected one of 1, 2; got True"),
+        (Mode, "Slow", "p: expected one of 'slow'; got 'Slow'. Did you mean 'slow'?"),
+        (bytes, 3, "p: expected bytes (an object from Python); got 3"),
+        (Named, "ab", "p: expected Named (an object from Python); got 'ab'"),
+        (collections.deque[int], "12", "p: expected deque (an object from Python); got '12'"),
+        (list[list[str]], [["a"], "bc"], "p[1]: expected a list (list[str]); got 'bc'"),
+        (dict[int, dict[str, int]], {1: {"b": "x"}}, "p.1.b: expected a whole number"),
+    ],
+)
+def test_what_cattrs_would_accept(annotation, value, text):
+    with pytest.raises(ParameterError, match=f"^{re.escape(text)}"):
         to(annotation, value)
 
 
