@@ -42,7 +42,6 @@ def register_types() -> None:
     """Teach the registry how text becomes tensors, dtypes and nested components; once."""
     reg.register_type(Tensor, _tensor_from)
     reg.register_type(torch.dtype, _dtype_from)
-    reg.register_type(Path, _path_from)
     reg.register_unstructure(Tensor, _tensor_to_data)
     reg.register_unstructure(torch.dtype, lambda d: str(d).removeprefix("torch."))
     reg.register_component_type(ForwardOperator, "operator")
@@ -175,54 +174,55 @@ def _load_operator(name: str) -> Any:
     return registry.load("bilinear" if name in bilinear else "operator", name)
 
 
-def _tensor_from(value: object, path: str) -> Tensor | Kernel:
+def _tensor_from(value: object) -> Tensor | Kernel:
     """Read a tensor from nested lists, a number, `{npy: file}`; a name stands for a kernel."""
     if isinstance(value, (Tensor, Kernel)):
         return value
     if isinstance(value, np.ndarray):
         return torch.from_numpy(np.ascontiguousarray(value))
     if isinstance(value, Mapping) and set(value) == {"npy"}:
-        return _tensor_from_file(value["npy"], path)
+        return _tensor_from_file(value["npy"])
     if isinstance(value, Mapping) and set(value) == {"data", "dtype"}:
-        return _tensor_from_data(value, path)
+        return _tensor_from_data(value)
     if isinstance(value, str) and value.endswith(".npy"):
-        return _tensor_from_file(value, path)
+        return _tensor_from_file(value)
     if isinstance(value, (str, Mapping)):
-        kernel: Kernel = reg.build(default_registry(), "kernel", value, path=path)
+        kernel: Kernel = reg.build(default_registry(), "kernel", value, path="")
         return kernel
     try:
         return torch.tensor(value, dtype=torch.float64).float()
     except (TypeError, ValueError, RuntimeError) as error:
         raise ParameterError(
-            f"{path} expects numbers, nested lists of numbers, {{npy: file}} or the name of a "
-            f"kernel; got {type(value).__name__} ({error})."
+            "expected numbers, nested lists of numbers, {npy: file} or the name of a kernel; "
+            f"got {type(value).__name__} ({error})."
         ) from None
 
 
-def _tensor_from_file(file: object, path: str) -> Tensor:
+def _tensor_from_file(file: object) -> Tensor:
     if not isinstance(file, (str, Path)):
-        raise ParameterError(f"{path}.npy expects a path; got {type(file).__name__}.")
+        raise ParameterError(f"npy expects a path; got {type(file).__name__}.")
     try:
-        array = np.load(file, allow_pickle=False)
-    except (OSError, ValueError) as error:
-        raise ParameterError(f"{path}: cannot read {file} as .npy: {error}") from None
+        with open(file, "rb") as stream:
+            array = np.lib.format.read_array(stream, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise ParameterError(f"cannot read {file} as .npy: {error}") from None
+    if array.dtype.kind not in "biufc":
+        raise ParameterError(f"{file} holds no array of numbers, but of {array.dtype}.")
     return torch.from_numpy(np.ascontiguousarray(array))
 
 
-def _tensor_from_data(value: Mapping[str, Any], path: str) -> Tensor:
+def _tensor_from_data(value: Mapping[str, Any]) -> Tensor:
     """Read what `_tensor_to_data` wrote: exact, complex numbers as pairs."""
     dtype = getattr(torch, str(value["dtype"]), None)
     if not isinstance(dtype, torch.dtype):
-        raise ParameterError(
-            f"{path}.dtype expects a dtype such as float32; got {value['dtype']!r}."
-        )
+        raise ParameterError(f"dtype expects one such as float32; got {value['dtype']!r}.")
     try:
         if dtype.is_complex:
             pairs = torch.tensor(value["data"], dtype=torch.float64)
             return torch.view_as_complex(pairs).to(dtype)
         return torch.tensor(value["data"], dtype=dtype)
     except (TypeError, ValueError, RuntimeError) as error:
-        raise ParameterError(f"{path}.data: {error}") from None
+        raise ParameterError(f"data cannot be read as {value['dtype']}: {error}") from None
 
 
 def _tensor_to_data(value: Tensor) -> dict[str, Any]:
@@ -231,15 +231,7 @@ def _tensor_to_data(value: Tensor) -> dict[str, Any]:
     return {"data": flat.tolist(), "dtype": dtype}
 
 
-def _dtype_from(value: object, path: str) -> torch.dtype:
-    if isinstance(value, torch.dtype):
-        return value
-    if value not in _DTYPES:
-        raise ParameterError(f"{path} expects one of {', '.join(_DTYPES)}; got {value!r}.")
-    return _DTYPES[str(value)]
-
-
-def _path_from(value: object, path: str) -> Path:
-    if not isinstance(value, (str, Path)) or not str(value):
-        raise ParameterError(f"{path} expects a path; got {value!r}.")
-    return Path(value)
+def _dtype_from(value: object) -> torch.dtype:
+    if not isinstance(value, str) or value not in _DTYPES:
+        raise ParameterError(f"expected one of {', '.join(_DTYPES)}; got {value!r}.")
+    return _DTYPES[value]

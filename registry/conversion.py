@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from cattrs import Converter
     from cattrs.errors import ForbiddenExtraKeysError
 
-_TYPES: Final[dict[object, Callable[[Any, str], object]]] = {}
+_TYPES: Final[dict[object, Callable[[Any], object]]] = {}
 _COMPONENTS: Final[dict[type, str]] = {}
 
 
@@ -50,12 +50,11 @@ class Context:
 _CONTEXT: Final[ContextVar[Context]] = ContextVar("_CONTEXT")
 
 
-def register_type(type_: object, function: Callable[[Any, str], object]) -> None:
+def register_type(type_: object, function: Callable[[Any], object]) -> None:
     """Let fields annotated with ``type_`` be given as plain values.
 
-    ``function(value, path)`` returns the instance. ``path`` is empty: the place of the value is put
-    in front of whatever error the function raises. Instances never get there. Registering again
-    replaces the function.
+    ``function(value)`` returns the instance; the place of the value is put in front of whatever
+    error it raises. Instances never get there. Registering again replaces the function.
     """
     _TYPES[type_] = function
     _converter.cache_clear()
@@ -245,7 +244,7 @@ def _plain(value: Any, annotation: Any) -> Any:
 
 def _registered(value: Any, function: Callable[[Any, str], object]) -> object:
     try:
-        return function(value, "")
+        return function(value)
     except WellposedError as error:
         error.message = error.message.lstrip(" :")  # of a text that begins with the path
         raise

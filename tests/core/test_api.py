@@ -1,7 +1,6 @@
 """`solve`, `pipeline`, `simulate`: every kind of input, and what is refused at the door."""
 
 import attrs
-import numpy as np
 import pytest
 import torch
 import wellposed
@@ -117,7 +116,11 @@ def test_bad_measurements_are_refused(picture):
     bad = picture.clone()
     bad[0, 3, 4] = torch.nan
     refuse(ParameterError, r"holds NaN or Inf at 1 of 3840 values.*mark them as missing", bad)
-    refuse(ParameterError, r"must be float32 or float64.*got torch.uint8.*y.float\(\) / 255", bad.byte())
+    refuse(
+        ParameterError,
+        r"must be float32 or float64.*got torch.uint8.*y.float\(\) / 255",
+        bad.byte(),
+    )
     refuse(ParameterError, r"must be float32 or float64.*got torch.float16", bad.half())
     refuse(ShapeError, r"must have shape \(\*batch, C, H, W\).*got \(32, 40\)", picture[0])
     refuse(ShapeError, r"none of them 0; got \(3, 0, 40\)", picture[:, :0])
@@ -128,7 +131,12 @@ def test_bad_measurements_are_refused(picture):
 def test_bad_names_and_parameters_are_refused(picture):
     refuse(UnknownComponent, r"Did you mean 'blur'", picture, op="blurr")
     refuse(UnknownComponent, r"is an operator, not a solver|solver", picture, solver="blur")
-    refuse(ParameterError, r"op\.params\.kernle.*Did you mean 'kernel'", picture, op_params={"kernle": 1})
+    refuse(
+        ParameterError,
+        r"op\.params\.kernle.*Did you mean 'kernel'",
+        picture,
+        op_params={"kernle": 1},
+    )
     refuse(ParameterError, r"give each its own", picture, op=["blur"], op_params=BLUR)
     refuse(ParameterError, r"at least one operator; got an empty list", picture, op=[])
     refuse(ParameterError, r"op expects a mapping \{name:, params:\}", picture, op={"nam": "blur"})
@@ -137,9 +145,20 @@ def test_bad_names_and_parameters_are_refused(picture):
     refuse(ParameterError, r"op_params go with an operator's name", picture, op=op, op_params=BLUR)
     refuse(ParameterError, r"without a measurement, op must be given by name", op=op)
     solver = wellposed.edge.build_solver("tikhonov")
-    refuse(ParameterError, r"solver parameters go with a name", picture, solver=solver, solver_params=FEW)
+    refuse(
+        ParameterError,
+        r"solver parameters go with a name",
+        picture,
+        solver=solver,
+        solver_params=FEW,
+    )
     refuse(ParameterError, r"solver expects a name, a mapping.*got int", picture, solver=3)
-    refuse(IncompatibleError, r"convolution is bilinear: fix one argument first", picture, op="convolution")
+    refuse(
+        IncompatibleError,
+        r"convolution is bilinear: fix one argument first",
+        picture,
+        op="convolution",
+    )
     refuse(IncompatibleError, r"takes no prior; got TV.*Leave it out", picture, prior="tv")
 
 

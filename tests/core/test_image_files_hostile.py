@@ -25,7 +25,7 @@ def noise(*shape, seed=0):
     return torch.rand(*shape, generator=torch.Generator().manual_seed(seed))
 
 
-# ---- hostile files --------------------------------------------------------------------------------
+# ---- hostile files -----------------------------------------------------------------------------
 
 
 def png_header(width, height, depth=8, colour=2):
@@ -240,7 +240,7 @@ def test_no_memory(tmp_path, monkeypatch):
         read(tmp_path / "x.png")
 
 
-# ---- writing --------------------------------------------------------------------------------------
+# ---- writing -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["x.gif", "x", "x.png.bak"])

@@ -41,7 +41,7 @@ def stored(x, bits):
     return np.rint(np.clip(x.double().numpy(), 0, 1) * top) / top
 
 
-# ---- round trips --------------------------------------------------------------------------------
+# ---- round trips -------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("suffix", "bits"), LOSSLESS)
@@ -117,7 +117,7 @@ def test_a_batch_axis_of_one_is_dropped_and_gradients_do_not_matter(tmp_path):
     assert read(write(str(tmp_path / "x.png"), x)).tensor.shape == (3, 4, 5)
 
 
-# ---- bits, transparency, orientation, profiles ---------------------------------------------------
+# ---- bits, transparency, orientation, profiles -------------------------------------------------
 
 
 def test_bits_follow_the_original_where_the_format_has_them(tmp_path):
@@ -278,7 +278,7 @@ def test_tiffs_of_other_programs(tmp_path):
     assert read(path).tensor.dtype == torch.float64
 
 
-# ---- arrays ---------------------------------------------------------------------------------------
+# ---- arrays ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

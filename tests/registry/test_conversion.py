@@ -80,13 +80,13 @@ Bound = TypeVar("Bound", bound=float)
 Free = TypeVar("Free")
 
 
-def read_grid(value, path):
+def read_grid(value):
     if value == "worse":
         raise ParameterError("no grid")
     if value == "own":
-        raise ParameterError("no grid", where=path)
+        raise ParameterError("no grid", where="inside")
     if value == "text":
-        raise UnknownComponent(f"{path} expects a grid")
+        raise UnknownComponent("expects a grid")
     return Grid([list(row) for row in value])
 
 
@@ -216,7 +216,7 @@ def test_accepted(annotation, value, expected):
         (tuple[Prior, ...], ["smooth", "unknown"], "p[1]: no prior named"),
         (Prior | int | None, "unknown", "p: no prior named"),
         (Grid, "worse", "p: no grid"),
-        (Grid, "own", "p: no grid"),
+        (Grid, "own", "p.inside: no grid"),
         (Grid, "text", "p: expects a grid"),
         (Grid, 3, "p: 'int' object is not iterable"),
     ],
@@ -239,7 +239,7 @@ def test_errors_keep_nothing_of_cattrs_and_pickle():
 
 
 def test_other_errors_pass_through_unchanged():
-    def fail(value, path):
+    def fail(value):
         raise OSError("disk")
 
     register_type(Grid, fail)
@@ -296,7 +296,7 @@ def test_registered_types_take_plain_values_and_keep_instances():
 
 
 def test_a_registered_generic_alias():
-    register_type(list[Grid], lambda value, path: "special")
+    register_type(list[Grid], lambda value: "special")
     assert to(list[Grid], [1]) == "special"
 
 

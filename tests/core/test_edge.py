@@ -1,0 +1,75 @@
+"""Text becomes tensors, dtypes and kernels, or an error that says where and why not."""
+
+import numpy as np
+import pytest
+import torch
+from wellposed import Space
+from wellposed.edge import build_operator, register_types
+from wellposed.errors import ParameterError, UnknownComponent
+from wellposed.registry import dump_yaml, load_yaml, unstructure
+
+X = Space((1, 6, 7), torch.float64)
+
+
+def kernel(value):
+    return build_operator("blur", {"kernel": value}, x_space=X).kernel
+
+
+def test_a_kernel_is_numbers_an_array_a_file_or_a_name(tmp_path):
+    rows = [[0.0, 0.25, 0.0], [0.25, 0.0, 0.5]]
+    expected = torch.tensor(rows, dtype=torch.float64)[None, None]
+    np.save(tmp_path / "k.npy", np.array(rows))
+    for value in (
+        rows,
+        np.array(rows),
+        torch.tensor(rows),
+        {"npy": str(tmp_path / "k.npy")},
+        str(tmp_path / "k.npy"),
+    ):
+        torch.testing.assert_close(kernel(value), expected, rtol=1e-7, atol=0)
+    assert kernel("delta").sum() == 1
+
+
+def refuse(match, value):
+    with pytest.raises(ParameterError, match=match):
+        kernel(value)
+
+
+def test_what_is_no_kernel_is_refused_with_its_place(tmp_path):
+    (tmp_path / "text.npy").write_text("no array")
+    np.save(tmp_path / "object.npy", np.array([{}], dtype=object), allow_pickle=True)
+    refuse(r"op\.params\.kernel: expected numbers, nested lists .*got list", [[1.0], [2.0, 3.0]])
+    refuse(r"op\.params\.kernel: expected numbers.*got", object())
+    refuse(r"op\.params\.kernel: cannot read .*missing.npy as .npy", "missing.npy")
+    refuse(r"op\.params\.kernel: cannot read .*text.npy as .npy", str(tmp_path / "text.npy"))
+    refuse(r"op\.params\.kernel: cannot read .*object.npy", str(tmp_path / "object.npy"))
+    refuse(r"op\.params\.kernel: npy expects a path; got int", {"npy": 3})
+    refuse(r"op\.params\.kernel: dtype expects one such as float32", {"data": [1], "dtype": "foo"})
+    refuse(r"op\.params\.kernel: data cannot be read", {"data": [1, [2]], "dtype": "float32"})
+    with pytest.raises(UnknownComponent, match=r"op\.params\.kernel.*Did you mean 'gaussian'"):
+        kernel("gausian")
+
+
+def test_archives_are_not_arrays(tmp_path):
+    np.savez(tmp_path / "k.npz", a=np.ones(3))
+    (tmp_path / "k.npz").rename(tmp_path / "k.npy")
+    refuse("cannot read .*k.npy as .npy: the magic string is not correct", str(tmp_path / "k.npy"))
+    np.save(tmp_path / "words.npy", np.array(["a", "b"]))
+    refuse("words.npy holds no array of numbers, but of <U1", str(tmp_path / "words.npy"))
+
+
+def test_dtypes_are_named():
+    op = build_operator("identity", {"in_shape": [1, 2, 3], "dtype": "complex128"}, x_space=X)
+    assert op.in_space.dtype == torch.complex128
+    with pytest.raises(ParameterError, match=r"op\.params\.dtype: expected one of float32"):
+        build_operator("identity", {"dtype": "int8"}, x_space=X)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.complex128])
+def test_tensors_survive_yaml_exactly(dtype):
+    register_types()
+    op = build_operator("blur", {"kernel": torch.randn(3, 2, dtype=torch.float64)}, x_space=X)
+    op = op.to(dtype=dtype)
+    data = load_yaml(dump_yaml(unstructure(op)))
+    again = build_operator(data, x_space=X.to(dtype))
+    assert torch.equal(again.kernel, op.kernel) and again.kernel.dtype == op.kernel.dtype
