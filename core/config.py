@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 import attrs
 import wellposed.registry as reg
 from torch import Tensor
+from wellposed.registry.config import MOST_BYTES, MOST_NODES
 from wellposed.registry.errors import located, suggestion
 
 from .algebra import Composed
@@ -64,7 +65,7 @@ class ProblemConfig:
         )
 
     def solve(self, measurement: Any = None, *, callback: Callback | None = None) -> Solution:
-        """Restore a measurement, or a degraded sample picture without one; see `wellposed.solve`."""
+        """Restore a measurement (without one, a degraded sample); see `wellposed.solve`."""
         pipe = self.pipeline()
         if measurement is None:
             return pipe.demonstrate(callback=callback)
@@ -72,9 +73,7 @@ class ProblemConfig:
 
     def simulate(self, picture: Any) -> Tensor:
         """Return the measurement of a picture; see `wellposed.simulate`."""
-        return simulate(
-            picture, op=self.op, noise=self.noise, device=self.device, seed=self.seed
-        )
+        return simulate(picture, op=self.op, noise=self.noise, device=self.device, seed=self.seed)
 
     def as_data(self) -> dict[str, Any]:
         """Return plain data, which `problem_from` reads back; objects with all their parameters.
@@ -134,21 +133,22 @@ def save_problem(path: str | os.PathLike[str], problem: ProblemConfig) -> Path:
     Operators given as objects are written with their picture size.
     Raises: ParameterError for what cannot be written; ImageFileError for an unwritable file.
     """
-    text = reg.dump_yaml(problem.as_data())
-    try:
-        reg.load_yaml(text)
-    except ParameterError as error:
+    data = problem.as_data()
+    text = reg.dump_yaml(data) if _entries(data) <= MOST_NODES else ""
+    if not text or len(text) > MOST_BYTES:
         raise ParameterError(
-            f"this problem is too large for a YAML file ({error.message}). Keep its tensors in "
-            ".npy files, and name them: {npy: file}."
-        ) from None
+            f"this problem is larger than a YAML file may be ({MOST_NODES} entries, {MOST_BYTES} "
+            "bytes). Keep its tensors in .npy files, and name them: {npy: file}."
+        )
     return write_bytes(Path(path), text.encode())
 
 
 def _check_operators(given: Any) -> None:
     if isinstance(given, list):
         if not given:
-            raise ParameterError("expected an operator or a list of them; got an empty list")
+            raise ParameterError(
+                "expected an operator or a list of them; got an empty list", where="op"
+            )
         for i, item in enumerate(given):
             _check_operator(item, f"op[{i}]")
     else:
@@ -156,7 +156,7 @@ def _check_operators(given: Any) -> None:
 
 
 def _check_operator(given: Any, path: str) -> None:
-    """Check name and parameters; the operator itself can be built once a picture's size is known."""
+    """Check name and parameters; the rest can be checked once a picture's size is known."""
     if not isinstance(given, (str, Mapping)):
         raise ParameterError(
             "expected the name of an operator or a mapping of 'name' and 'params'; "
@@ -178,7 +178,8 @@ def _check_operator(given: Any, path: str) -> None:
         cls = registry.load("bilinear" if bilinear else "operator", name)
     if issubclass(cls, BilinearOperator):
         raise IncompatibleError(
-            f"{name} is bilinear: fix one of its arguments in Python, with at_w or at_x.", where=path
+            f"{name} is bilinear: fix one of its arguments in Python, with at_w or at_x.",
+            where=path,
         )
     params = {} if isinstance(given, str) else given.get("params") or {}
     inside = f"{path}.params"
@@ -210,6 +211,12 @@ def _plain(given: Any, path: str) -> Any:
     if isinstance(given, Sequence):
         return [_plain(item, f"{path}[{i}]") for i, item in enumerate(_flat(given))]
     return reg.unstructure(given, path=path)
+
+
+def _entries(data: Any) -> int:
+    if isinstance(data, dict):
+        return 1 + sum(1 + _entries(value) for value in data.values())
+    return 1 + sum(map(_entries, data)) if isinstance(data, list) else 1
 
 
 def _flat(items: Iterable[Any]) -> Iterable[Any]:

@@ -247,8 +247,9 @@ def _pairs(x: Tensor, stride: int) -> Tensor:
     """Return the phases in pairs, complex `(*, C, stride^2 / 2, H / stride, W / stride)`."""
     h, w = x.shape[-2] // stride, x.shape[-1] // stride
     x = x.contiguous()
-    if x.storage_offset() % 2:
-        x = x.clone()  # a complex view wants aligned pairs
+    # A complex view wants aligned pairs; while compiling, nobody can say whether they are.
+    if torch.compiler.is_compiling() or x.storage_offset() % 2:
+        x = x.clone()
     z = torch.view_as_complex(x.unflatten(-1, (-1, 2)))
     z = z.unflatten(-2, (h, stride)).unflatten(-1, (w, stride // 2))
     return z.movedim((-3, -1), (-4, -3)).flatten(-4, -3)

@@ -122,10 +122,7 @@ def _gram_fits_fourier(op: ForwardOperator) -> bool:
 
 
 def spectra_of(op: ForwardOperator) -> Spectra:
-    """Return the Fourier form of a shift-equivariant operator, remembered on it.
-
-    An operator that itself computes by its spectra remembers them under the same key.
-    """
+    """Return the Fourier form of a shift-equivariant operator, remembered on it."""
     return derived(op, "spectra", lambda: _spectra(op), *tensors_in(op))
 
 

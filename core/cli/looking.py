@@ -1,4 +1,4 @@
-"""`list`, `info`, `plugins`, `version`: what is installed. None of them but `info` imports torch."""
+"""`list`, `info`, `plugins`, `version`: what is installed. Only `info` imports torch."""
 
 from __future__ import annotations
 

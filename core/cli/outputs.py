@@ -26,9 +26,7 @@ def plan(
         targets = [out / f"{p.stem}{_suffix(p)}" for p in inputs]
         _make_folder(out)
     elif len(inputs) > 1:
-        raise ParameterError(
-            f"-o {out} names one file, for {len(inputs)} pictures; name a folder."
-        )
+        raise ParameterError(f"-o {out} names one file, for {len(inputs)} pictures; name a folder.")
     else:
         targets = [out]
     twice = sorted({str(t) for t in targets if targets.count(t) > 1})
@@ -55,9 +53,7 @@ def refuse_overwriting(targets: Sequence[Path], inputs: Sequence[Path], *, force
     there = [str(t) for t in targets if t.exists()]
     if there and not force:
         more = f" and {len(there) - 3} more" if len(there) > 3 else ""
-        raise ImageFileError(
-            f"{', '.join(there[:3])}{more} exists already; --force overwrites it."
-        )
+        raise ImageFileError(f"{', '.join(there[:3])}{more} exists already; --force overwrites it.")
 
 
 def _suffix(path: Path) -> str:

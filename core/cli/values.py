@@ -45,7 +45,7 @@ def parameters(texts: Sequence[str], option: str) -> dict[str, Any]:
         try:
             _put(found, steps, value_of(value), option)
         except ParameterError as error:
-            error.where = error.where or f"{option} {key}"
+            error.where = f"{option} {key}"  # "line 1" would say nothing here
             raise
     return found
 
@@ -73,7 +73,10 @@ def operators(names: Sequence[str], texts: Sequence[str]) -> Any:
                 f"or their numbers ({numbers})"
             )
         each[places[0]].update(value)
-    return [with_params(item, p, f"op[{i}]") for i, (item, p) in enumerate(zip(given, each, strict=True))]
+    return [
+        with_params(item, p, f"op[{i}]")
+        for i, (item, p) in enumerate(zip(given, each, strict=True))
+    ]
 
 
 def with_params(given: Any, params: dict[str, Any], path: str) -> Any:
@@ -109,4 +112,3 @@ def _put(target: dict[str, Any], steps: list[str], value: Any, option: str) -> N
     if not isinstance(inner, dict):
         raise ParameterError(f"{first} already has the value {inner!r}")
     _put(inner, rest, value, option)
-

@@ -89,8 +89,10 @@ def write_report(
     """
     body = [f"<h1>{escape(title)}</h1>"]
     body += [f"<p>{escape(paragraph)}</p>" for paragraph in intro]
-    body.append('<p class="hint">Click a picture to magnify it, with its neighbours, four times; '
-                "move the pointer to look around; click again, or press Escape, to go back.</p>")
+    body.append(
+        '<p class="hint">Click a picture to magnify it, with its neighbours, four times; '
+        "move the pointer to look around; click again, or press Escape, to go back.</p>"
+    )
     body.append(_table(entries))
     body += [_section(number, entry) for number, entry in enumerate(entries)]
     page = importlib.resources.files(__package__).joinpath("page.html").read_text("utf-8")
@@ -107,8 +109,10 @@ def _table(entries: Sequence[Entry]) -> str:
     columns = list(dict.fromkeys(key for entry in entries for key in entry.summary))
     numeric = {c for c in columns if all(_is_number(e.summary.get(c, "")) for e in entries)}
     heads = "".join(_cell("th", c, c in numeric) for c in columns)
-    lines = [f'<div class="wide"><table><thead><tr><th>problem</th>{heads}<th>status</th></tr>'
-             "</thead><tbody>"]
+    lines = [
+        f'<div class="wide"><table><thead><tr><th>problem</th>{heads}<th>status</th></tr>'
+        "</thead><tbody>"
+    ]
     for number, entry in enumerate(entries):
         cells = "".join(_cell("td", entry.summary.get(c, ""), c in numeric) for c in columns)
         status = f'<td class="{"bad" if entry.error else "good"}">{escape(entry.status)}</td>'
@@ -136,12 +140,12 @@ def _section(number: int, entry: Entry) -> str:
     if entry.error:
         parts.append(f'<p class="error">{escape(entry.error)}</p>')
     if entry.panels:
-        few = " few" if len(entry.panels) < 4 else ""
         figures = "".join(shown(panel) for panel in entry.panels)
-        parts.append(f'<div class="pictures{few}">{figures}</div>')
+        parts.append(f'<div class="pictures" style="--count: {len(entry.panels)}">{figures}</div>')
     if entry.facts or entry.code:
         facts = "".join(
-            f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in entry.facts.items()
+            f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>"
+            for name, value in entry.facts.items()
         )
         code = f"<pre>{escape(entry.code)}</pre>" if entry.code else ""
         parts.append(

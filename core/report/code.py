@@ -13,8 +13,11 @@ _WIDTH = 88
 
 def python_call(function: str, first: str, arguments: Mapping[str, Any]) -> str:
     """Return a call as source text, one line per argument where one line is too long for all."""
-    shown = {key: pprint.pformat(value, width=_WIDTH - 8, sort_dicts=False)
-             for key, value in arguments.items() if value is not None}
+    shown = {
+        key: pprint.pformat(value, width=_WIDTH - 8, sort_dicts=False)
+        for key, value in arguments.items()
+        if value is not None
+    }
     parts = [first, *(f"{key}={text}" for key, text in shown.items())]
     line = f"{function}({', '.join(parts)})"
     if len(line) <= _WIDTH and "\n" not in line:

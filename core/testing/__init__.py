@@ -12,9 +12,10 @@ from __future__ import annotations
 try:
     import hypothesis as _hypothesis  # noqa: F401
 except ModuleNotFoundError as error:
-    raise ImportError(
+    raise ModuleNotFoundError(
         "wellposed.testing needs hypothesis, which is not installed; expected the extra `testing`. "
-        'Install it: pip install "wellposed[testing]"'
+        'Install it: pip install "wellposed[testing]"',
+        name="hypothesis",
     ) from error
 
 from . import strategies

@@ -21,7 +21,7 @@ __all__ = ["PriorCase", "SolverCase"]
 class PriorCase:
     """A prior, the space of pictures to try it on, and whether its functional is convex.
 
-    rtol: how exact its proximal map is, relative to the picture; None means 100 times the prior's
+    rtol: how exact its proximal map is, relative to the picture; None means 10 times the prior's
     own `tolerance` if it has one, else 1e-9. batch_shape: `(B,)` for parameters per sample; left
     out, it is taken from the prior's one-dimensional tensors.
     """

@@ -77,9 +77,7 @@ class CoverageChecks(ComponentKit[ForwardOperator]):
         if known is not None:  # four checks look at the same draws
             return list(known)
         found: list[ForwardOperator] = []
-        self._given(
-            self.instances(), lambda op: found.append(op), _DRAWS, f"coverage {self.component}"
-        )
+        self._given(self.instances(), found.append, _DRAWS, f"coverage {self.component}")
         type(self)._drawn_examples = found  # type: ignore[attr-defined]
         return found
 

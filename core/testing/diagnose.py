@@ -52,7 +52,7 @@ def _scale(true: Tensor, got: Tensor) -> complex:
 
 def _fitted(true: Tensor, back: Tensor) -> str:
     scale = _scale(true, back)
-    shown = f"{scale.real:.6g}" if abs(scale.imag) < 1e-9 * abs(scale) else f"{scale:.4g}"
+    shown = f"{scale.real:.6g}" if abs(scale.imag) <= 1e-9 * abs(scale) else f"{scale:.4g}"
     return f"Fitted scale <A x, y> : <x, A^H y> = 1 : {shown}."
 
 
@@ -63,10 +63,10 @@ def _near(a: Tensor, b: Tensor) -> bool:
 
 def _hint(op: ForwardOperator, matrix: Tensor, true: Tensor, back: Tensor) -> str:
     scale = _scale(true, back)
-    if _near(back, scale * true) and abs(scale - 1) > _SAME:
-        return f"Hint: scaled, A^H is {abs(scale):.3g} times too large. "
     if _near(back, matrix.T) and matrix.is_complex():
         return "Hint: missing conjugate, this is A^T. "
+    if _near(back, scale * true) and abs(scale - 1) > _SAME:
+        return f"Hint: scaled, A^H is {abs(scale):.6g} times as large as it should be. "
     if matrix.shape[0] == matrix.shape[1] and _near(back, matrix):
         return "Hint: transposed kernel, A^H does what A does (the kernel is not flipped). "
     return _hint_from_answer(op, true, back)

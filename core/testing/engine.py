@@ -113,6 +113,7 @@ class Kit(ABC, Generic[Subject]):
     examples: a hypothesis strategy of what an example of this kind yields (see
     `wellposed.testing.cases`), instead of the registered ones.
     max_examples: drawn examples per cheap check; costly checks take fewer.
+    max_seconds: no further example is drawn for a check after this time; at least one is.
     reproducible: draw the same examples in every run, whatever the hypothesis profile says.
     """
 
@@ -121,6 +122,7 @@ class Kit(ABC, Generic[Subject]):
     examples: ClassVar[Any] = None
     registry: ClassVar[Registry | None] = None
     max_examples: ClassVar[int] = 20
+    max_seconds: ClassVar[float] = 10.0
     reproducible: ClassVar[bool] = False
 
     def instances(self) -> st.SearchStrategy[Subject]:
@@ -151,11 +153,51 @@ class Kit(ABC, Generic[Subject]):
             with strict_warnings():
                 method(self, trial)
 
-        self._given(self.trials(), each, count, f"{method.__name__} {self.component}")
+        label = f"{method.__name__} {self.component}"
+        try:
+            self._given(self.trials(), each, count, label)
+        except CheckFailure as failure:
+            larger = self._on_a_larger_example(each, count, label)
+            if larger and larger not in str(failure):
+                failure.add_note(f"On a larger example: {larger}")
+            raise
+
+    def _on_a_larger_example(
+        self, each: Callable[[Trial[Subject]], None], count: int, label: str
+    ) -> str:
+        """Return the message of the largest picture that fails, since small ones hide where."""
+        found = [(0, "")]
+
+        def collect(trial: Trial[Any]) -> None:
+            space = getattr(trial.subject, "in_space", None)
+            if space is None:
+                return
+            try:
+                each(trial)
+            except CheckFailure as failure:
+                found.append((space.numel, str(failure)))
+            except Exception:  # another fault, which another check will find
+                return
+
+        self._given(self.trials(), collect, max(count, 10), f"larger {label}")
+        return max(found)[1]
 
     def _given(
         self, strategy: st.SearchStrategy[Any], body: Callable[[Any], None], count: int, label: str
     ) -> None:
+        started, failed = time.perf_counter(), False
+
+        def example(trial: Any) -> None:
+            nonlocal failed
+            # Once something failed, hypothesis tries smaller examples and must see them fail, too.
+            if not failed and time.perf_counter() - started > self.max_seconds:
+                return
+            try:
+                body(trial)
+            except Exception:
+                failed = True
+                raise
+
         phases = [Phase.explicit, Phase.reuse, Phase.generate]
         if count > _SHRINK_ABOVE:
             phases.append(Phase.shrink)
@@ -167,7 +209,7 @@ class Kit(ABC, Generic[Subject]):
             report_multiple_bugs=False,
             suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
         )
-        test = rules(hypothesis.given(strategy)(body))
+        test = rules(hypothesis.given(strategy)(example))
         if self.reproducible:
             test = hypothesis.seed(zlib.crc32(label.encode()))(test)
         test()

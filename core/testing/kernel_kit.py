@@ -23,12 +23,11 @@ _STRIDES = (1, 2, 3, 4)
 class KernelKit(ComponentKit[Kernel]):
     """Checks of a `Kernel`; examples are instances.
 
-    sums_to_one, centred: set to False on the kit for kernels that say otherwise in their docs.
+    A class that keeps the sum or the phase of what it is given says so by a class attribute
+    `normalized = False` or `centred = False`; `normalized` may also be a field.
     """
 
     kind = "kernel"
-    sums_to_one = True
-    centred = True
 
     def outputs(self, component: Any, trial: Trial[Any]) -> Mapping[str, Tensor]:
         """Return the kernel for each stride."""
@@ -58,7 +57,7 @@ class KernelKit(ComponentKit[Kernel]):
     @check()
     def test_sums_to_one(self, trial: T) -> None:
         """Brightness is kept, for every sample and channel, to rounding."""
-        if not self.sums_to_one:
+        if not getattr(trial.subject, "normalized", True):
             return
         for stride in _STRIDES:
             kernel = trial.subject.tensor(stride=stride, dtype=torch.float64)
@@ -73,24 +72,22 @@ class KernelKit(ComponentKit[Kernel]):
         In the middle of the block of pixels that a measured pixel stands for, that is, when the
         operator's offset is (stride - 1) // 2. A single tap cannot lie between pixels.
         """
-        if not self.centred:
+        if not getattr(trial.subject, "centred", True):
             return
         for stride in _STRIDES:
             kernel = trial.subject.tensor(stride=stride, dtype=torch.float64)
             if kernel.shape[-2:] == (1, 1):
                 continue
-            shift = 0.0 if stride % 2 else 0.5
             for axis, name in ((-2, "row"), (-1, "column")):
-                size = kernel.shape[axis]
                 weights = kernel.sum(-1 if axis == -2 else -2)
-                index = torch.arange(size, dtype=torch.float64)
-                centre = (weights * index).sum(-1) / weights.sum(-1)
-                error = float((centre - (size // 2 - shift)).abs().max())
-                if not error <= 1e-9 * size:
+                fixed = getattr(trial.subject, "size", None) is not None
+                centre, want = _centre(weights, stride, fixed)
+                error = float((centre - want).abs().max())
+                if not error <= 1e-9 * weights.shape[-1]:
                     fail(
                         f"{_named(trial, stride)} has its centre of mass {error:.3g} pixels off: "
-                        f"{name} {float(centre.flatten()[0]):.6g} of {size}; expected "
-                        f"{size // 2 - shift:g}."
+                        f"{name} {float(centre.flatten()[0]):.6g} of {weights.shape[-1]}; "
+                        f"expected {want:g}."
                     )
 
     @check(share=0.5)
@@ -112,6 +109,21 @@ class KernelKit(ComponentKit[Kernel]):
             except (WellposedError, TypeError, ValueError):
                 continue
             fail(f"{type(trial.subject).__name__}.tensor took stride={stride}.")
+
+
+def _centre(weights: Tensor, stride: int, fixed: bool) -> tuple[Tensor, float]:
+    """Return the centre of mass along the last axis, and where it should be.
+
+    Where a size that was asked for (`fixed`) gives one side a tap more than the other, that tap is
+    left out; a kernel that chooses its own size has to choose one that suits the stride.
+    """
+    size = weights.shape[-1]
+    want = size // 2 - (0.0 if stride % 2 else 0.5)
+    first = int(2 * want) - size + 1  # taps beyond the mirror image of the last one
+    index = torch.arange(size, dtype=torch.float64)
+    inside = (index >= first) & (index <= 2 * want)
+    weights = torch.where(inside, weights, 0) if fixed else weights
+    return (weights * index).sum(-1) / weights.sum(-1), want
 
 
 def _named(trial: T, stride: int) -> str:

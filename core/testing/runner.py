@@ -76,6 +76,11 @@ def iter_checks(
 ) -> Iterator[CheckResult]:
     """Yield the outcome of each check as it is known; see `run_checks`."""
     kit = kit_for(kind, name, registry, max_examples, reproducible)
+    if kind != "plugin":
+        found = timed("has_examples", kit.instances)
+        if not found.passed:  # all others would say the same
+            yield found
+            return
     for check in check_names(kind):
         yield timed(check, getattr(kit, check))
 

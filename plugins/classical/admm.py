@@ -24,7 +24,7 @@ from .steps import TV_PRIOR, inner_rtol, penalty_unit, ratio, spread
 __all__ = ["Admm"]
 
 _FAR = 3.0  # residuals this far apart ask for another penalty
-_LIMIT = 4.0  # the largest change of the penalty in one step
+_LIMIT = 2.0  # the largest change of the penalty in one step
 
 
 @attrs.frozen(eq=False, kw_only=True)
@@ -66,7 +66,7 @@ class Admm(IterativeSolver[State]):
     needs = Needs(priors=(ProximalPrior, AnalysisPrior))
     default_prior = TV_PRIOR
 
-    max_steps: int = param(100, doc="Largest number of steps.", check=count)
+    max_steps: int = param(200, doc="Largest number of steps.", check=count)
     tolerance: float = param(
         1e-4, doc="Relative primal and dual residual to stop at.", check=not_negative
     )
@@ -133,8 +133,9 @@ class Admm(IterativeSolver[State]):
         """Raise the penalty where the primal residual is far above the dual one, and conversely."""
         if state.done >= self.balance:
             return state.rho, u
-        both = (primal > 0) & (dual > 0)
-        apart = torch.where(both, primal / torch.where(both, dual, 1), 1)
+        # Copies that do not move, far from K x, also ask for a larger penalty.
+        stuck = torch.where(primal > 0, torch.inf, 1)
+        apart = torch.where(dual > 0, primal / torch.where(dual > 0, dual, 1), stuck)
         factor = apart.sqrt().clamp(1 / _LIMIT, _LIMIT)
         factor = torch.where((apart > _FAR) | (apart < 1 / _FAR), factor, 1)
         spaces = (op.out_space for op in state.plan.operators)

@@ -33,7 +33,7 @@ class HyperLaplacian(AnalysisPrior):
     for non-convex sparse coding, ICCV, equation (10).
     """
 
-    weight: float = param(1e-3, doc="Multiplies the functional.", check=positive)
+    weight: float = param(3e-4, doc="Multiplies the functional.", check=positive)
     power: float = param(2 / 3, doc="Exponent of the differences.", check=between(0, 1))
     boundary: str = param(
         "circular",

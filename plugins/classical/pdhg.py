@@ -71,11 +71,11 @@ class Pdhg(IterativeSolver[State]):
     needs = Needs(priors=(ProximalPrior, AnalysisPrior), quadratic=False)
     default_prior = TV_PRIOR
 
-    max_steps: int = param(300, doc="Largest number of steps.", check=count)
+    max_steps: int = param(500, doc="Largest number of steps.", check=count)
     tolerance: float = param(
         1e-4, doc="Relative primal and dual residual to stop at.", check=not_negative
     )
-    balance: float = param(0.1, doc="First ratio of dual to primal step.", check=positive)
+    balance: float = param(0.01, doc="First ratio of dual to primal step.", check=positive)
     adapt: float = param(
         0.5,
         doc="How boldly the balance adapts at first; decays by 5 % each time.",
@@ -189,22 +189,23 @@ def _residuals(
     image: tuple[Tensor, ...],
     backs: tuple[Tensor, ...],
 ) -> tuple[Tensor, Tensor]:
-    """Return the distances to optimality, relative to |K^H p| and |K x|.
+    """Return the distances to optimality, relative to |K| |p| and |K| |x|.
 
-    0 is in `dG(x) + K^H p` up to the first, and in `dF*(p) - K x` up to the second.
+    0 is in `dG(x) + K^H p` up to the first, and in `dF*(p) - K x` up to the second. (|K^H p| and
+    |K x| themselves may tend to zero: for exact data, and for flat pictures.)
     """
     space = problem.image_space
     miss = (old.x - x) / spread(tau, space) - _total(old.backs) + _total(backs)
-    size = torch.stack([space.norm(b) for b in backs]).amax(0)
-    primal = ratio(space.norm(miss), size)
-    dual = torch.zeros_like(primal)
-    for block, s, new, v, k, before in zip(
-        old.plan.dual, sigmas, p, old.p, image, old.image, strict=True
+    primal_size = torch.zeros_like(tau)
+    dual = torch.zeros_like(tau)
+    for block, norm, s, new, v, k, before in zip(
+        old.plan.dual, old.norms, sigmas, p, old.p, image, old.image, strict=True
     ):
         out = block.operator.out_space
         gap = (v - new) / spread(s, out) + (k - before)
-        dual = torch.maximum(dual, ratio(out.norm(gap), out.norm(k)))
-    return primal, dual
+        dual = torch.maximum(dual, ratio(out.norm(gap), norm * space.norm(x)))
+        primal_size = torch.maximum(primal_size, norm * out.norm(new))
+    return ratio(space.norm(miss), primal_size), dual
 
 
 def _total(parts: tuple[Tensor, ...]) -> Tensor:

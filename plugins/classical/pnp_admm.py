@@ -53,16 +53,16 @@ class PnpAdmm(IterativeSolver[State]):
     tolerance: float = param(
         1e-3, doc="Relative size of x - z, and change of z, to stop at.", check=not_negative
     )
-    sigma: float = param(0.1, doc="First denoising level.", unit="picture units", check=positive)
+    sigma: float = param(0.05, doc="First denoising level.", unit="picture units", check=positive)
     shrink: float = param(
-        0.9, doc="Factor on the denoising level in each step.", check=between(0, 1 + 1e-12)
+        0.95, doc="Factor on the denoising level in each step.", check=between(0, 1 + 1e-12)
     )
     noise_sigma: float | None = param(
         None,
         doc="Noise of the measurement; left out, of the noise model, or else 0.01 |A|.",
         check=positive,
     )
-    weight: float = param(0.23, doc="Trust in the denoiser against the data.", check=positive)
+    weight: float = param(0.4, doc="Trust in the denoiser against the data.", check=positive)
 
     def init(self, problem: Problem) -> State:
         """Start at the initial estimate."""

@@ -50,8 +50,8 @@ class RichardsonLucy(IterativeSolver[State]):
     Cost: one forward and one adjoint per step.
     Source: Richardson, 1972, JOSA 62(1), equation (5); Lucy, 1974, Astronomical Journal 79(6),
     equation (15); tv: Dey et al., 2006, Microscopy Research and Technique 69, equation (14), with
-    the length of the gradient rounded off at 1e-3 of the mean of x, and the denominator kept
-    above a tenth of A^T 1.
+    the length of the gradient rounded off at 10 tv x, below which the steps would oscillate, and
+    the denominator kept above a tenth of A^T 1.
     """
 
     needs = Needs(operator_check=_wrong_operator, quadratic=False)
@@ -103,8 +103,9 @@ class RichardsonLucy(IterativeSolver[State]):
         space = problem.image_space
         gradient = gradient_of(space, circular=False)
         slopes = gradient._apply(state.x)
-        rounded = 1e-3 * state.x.mean(_events(space.ndim), keepdim=True)
-        length = (slopes.square().sum(-4) + rounded.square()).sqrt().unsqueeze(-4)
+        length = torch.hypot(
+            torch.linalg.vector_norm(slopes, dim=-4), 10 * self.tv * state.x
+        ).unsqueeze(-4)
         return -state.coverage * gradient._adjoint(ratio(slopes, length))
 
 

@@ -20,7 +20,7 @@ __all__ = [
     "spread",
 ]
 
-TV_PRIOR = {"name": "tv", "params": {"weight": 0.005}}
+TV_PRIOR = {"name": "tv", "params": {"weight": 0.002}}
 """What the variational solvers take for want of a prior: for pictures with little noise."""
 
 

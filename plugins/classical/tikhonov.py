@@ -7,14 +7,13 @@ import math
 import attrs
 import torch
 from torch import Tensor
-from wellposed import DirectSolver, Problem, Reconstruction, param, solve_normal
+from wellposed import DirectSolver, ForwardOperator, Problem, Reconstruction, param, solve_normal
 
 from .checks import count, not_negative, positive
-from .fourier import SpectralFilter, energies, frequencies, is_diagonal
+from .fourier import SpectralFilter, frequencies, is_diagonal
 from .gradient import gradient_of
-from .levels import known_sigma
 from .steps import norm_of, spread
-from .weight import by_cross_validation, by_discrepancy
+from .weight import best_weight
 
 __all__ = ["Tikhonov"]
 
@@ -31,9 +30,9 @@ class Tikhonov(DirectSolver):
     L: differences to the right and below (`gradient`), with `ground = 8e-6` so that there is one
     answer even where A measures no mean, or the identity (`identity`, no ground).
 
-    weight left out: where A is shift-equivariant, the discrepancy principle for a Gaussian noise
-    of known sigma, `|A x - y|^2 = n sigma^2`, and else generalised cross-validation; for other
-    operators `1e-3 |A|^2 / |L|^2`. Extras: `weight`, of shape `batch`.
+    weight left out: where A is shift-equivariant, the one of least predicted risk, by the sigma of
+    a Gaussian noise model or else by generalised cross-validation; for other operators
+    `1e-3 |A|^2 / |L|^2`. Extras: `weight`, of shape `batch`.
 
     Shapes: y `(*batch, *out)` -> `(*batch, *in)`; one weight per sample.
     Units: weight in those of `|A|^2 / |L|^2`: data units per picture unit, squared.
@@ -41,8 +40,8 @@ class Tikhonov(DirectSolver):
     Cost: FFTs for a shift-equivariant A, or any A with a closed `data_prox` for `identity`;
     otherwise conjugate gradients.
     Source: Tikhonov, 1963, Soviet Mathematics Doklady 4, equation (3); with a stride: Zhao et al.,
-    2016, IEEE TIP 25(8), equation (19); weight: Morozov, 1966, Soviet Mathematics Doklady 7, and
-    Golub, Heath and Wahba, 1979, Technometrics 21(2), equation (1.4).
+    2016, IEEE TIP 25(8), equation (19); weight: Mallows, 1973, Technometrics 15(4), equation (4),
+    and Golub, Heath and Wahba, 1979, Technometrics 21(2), equation (1.4).
     """
 
     weight: float | None = param(None, doc="Of the penalty; left out, found.", check=positive)
@@ -61,7 +60,7 @@ class Tikhonov(DirectSolver):
         circulant = is_diagonal(op)
         root = self._root(problem) if circulant and self.penalty == "gradient" else None
         flat = op if root is None else op @ root
-        weight = self._weight(problem, energies(flat, y.device) if circulant else None)
+        weight = self._weight(problem, flat if circulant else None)
         if self.penalty == "gradient" and root is None:
             return Reconstruction(image=self._iterate(problem, weight), extras={"weight": weight})
         zero = torch.zeros_like(op._adjoint(y))
@@ -90,19 +89,14 @@ class Tikhonov(DirectSolver):
             max_steps=self.max_steps,
         )
 
-    def _weight(self, problem: Problem, energy: Tensor | None) -> Tensor:
-        op, y = problem.linear, problem.measurement
-        size = norm_of(problem, op)
+    def _weight(self, problem: Problem, flat: ForwardOperator | None) -> Tensor:
+        size = norm_of(problem, problem.linear)
         if self.weight is not None:
             return torch.full_like(size, self.weight)
-        if energy is None:
-            size = torch.where(size == 0, 1, size)
-            return _RELATIVE_WEIGHT / (8 if self.penalty == "gradient" else 1) * size.square()
-        power = torch.fft.fft2(y, norm="ortho").abs().square()
-        sigma = known_sigma(problem)
-        if sigma is None:
-            return by_cross_validation(energy, power)
-        return by_discrepancy(energy, power, sigma.square() * op.out_space.numel)
+        if flat is not None:
+            return best_weight(problem, flat)
+        size = torch.where(size == 0, 1, size)
+        return _RELATIVE_WEIGHT / (8 if self.penalty == "gradient" else 1) * size.square()
 
     def _rtol(self, y: Tensor) -> float:
         if self.tolerance is not None:

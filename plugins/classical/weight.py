@@ -1,71 +1,53 @@
-"""Weights of a quadratic penalty from the data, where `B B^H` is diagonal with known energies.
+"""The weight of a quadratic penalty from the data, where `B B^H` is diagonal in Fourier space.
 
-With x = argmin 1/2 |B x - y|^2 + w/2 |x|^2, the residual is `y - B x = w (w + e)^-1 y` for each
-frequency of energy e. Everything is per sample, on a grid of weights with no host decision.
+With x = argmin 1/2 |B x - y|^2 + w/2 |x|^2, the residual is `y - B x = share y` for each
+frequency of energy e, with `share = w / (w + e)`. The weight is the one of least predicted risk
+on a grid, per sample, with no decision on the host.
 """
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
+from wellposed import ForwardOperator, Problem
 
-__all__ = ["by_cross_validation", "by_discrepancy"]
+from .fourier import energies
+from .levels import known_sigma
+
+__all__ = ["best_weight"]
 
 _EVENT = (-3, -2, -1)
-_HALVINGS = 40
+_GRID = 81
+# Below, only rounding is left; above, nothing but the penalty. In units of the largest energy.
+_LEAST, _MOST = 1e-7, 1e3
 
 
-def by_cross_validation(energy: Tensor, power: Tensor) -> Tensor:
-    """Return the weight that minimises `|y - B x|^2 / trace(I - B B^+)^2`, of shape `batch`.
+def best_weight(problem: Problem, op: ForwardOperator) -> Tensor:
+    """Return the weight for B = `op` and the problem's measurement; shape `batch`.
 
-    Shapes: energy `(*B, C, h, w)`, power, the squared spectrum of y, `(*batch, C, h, w)`.
-    Source: Golub, Heath and Wahba, 1979, equation (1.4).
+    For Gaussian noise of known sigma it minimises the unbiased estimate of the risk
+    `|share y|^2 + 2 sigma^2 trace(1 - share)`, else the generalised cross-validation
+    `|share y|^2 / trace(share)^2`.
+
+    Source: Mallows, 1973, Some comments on C_P, Technometrics 15(4), equation (4); Golub, Heath
+    and Wahba, 1979, Generalized cross-validation, Technometrics 21(2), equations (1.4), (1.6).
     """
-    energy = energy.expand_as(power)
-    low, high = _range(energy)
-    best_score = torch.full_like(low, torch.inf)
-    best = high
-    count = 81
-    for i in range(count):
-        w = low * (high / low) ** (i / (count - 1))
-        score = _score(energy, power, w)
-        better = score < best_score
-        best = torch.where(better, w, best)
-        best_score = torch.where(better, score, best_score)
-    return best
-
-
-def by_discrepancy(energy: Tensor, power: Tensor, target: Tensor) -> Tensor:
-    """Return the weight with `|y - B x|^2 = target`, within what is reasonable; shape `batch`.
-
-    Source: Morozov, 1966.
-    """
-    energy = energy.expand_as(power)
-    low, high = _range(energy)
-    low, high = low.log(), high.log()
-    for _ in range(_HALVINGS):
-        middle = (low + high) / 2
-        above = _residual(energy, power, middle.exp()) > target
-        low, high = torch.where(above, low, middle), torch.where(above, middle, high)
-    return ((low + high) / 2).exp()
-
-
-def _range(energy: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the least and the largest weight worth trying: below, only rounding is left."""
+    y = problem.measurement
+    power = torch.fft.fft2(y, norm="ortho").abs().square()
+    energy = energies(op, y.device).expand_as(power)
+    sigma = known_sigma(problem)
     top = energy.amax(_EVENT)
     top = torch.where(top > 0, top, 1)
-    return 1e-7 * top, 1e3 * top
-
-
-def _share(energy: Tensor, w: Tensor) -> Tensor:
-    w = w[..., None, None, None]
-    return w / (w + energy)
-
-
-def _residual(energy: Tensor, power: Tensor, w: Tensor) -> Tensor:
-    return (_share(energy, w).square() * power).sum(_EVENT)
-
-
-def _score(energy: Tensor, power: Tensor, w: Tensor) -> Tensor:
-    share = _share(energy, w)
-    return (share.square() * power).sum(_EVENT) / share.sum(_EVENT).square()
+    best, least = _MOST * top, torch.full_like(top, torch.inf)
+    for i in range(_GRID):
+        weight = _LEAST * top * (_MOST / _LEAST) ** (i / (_GRID - 1))
+        event = weight[..., None, None, None]
+        share = event / (event + energy)
+        residual = (share.square() * power).sum(_EVENT)
+        if sigma is None:
+            score = residual / share.sum(_EVENT).square()
+        else:
+            score = residual + 2 * sigma.square() * (1 - share).sum(_EVENT)
+        better = score < least
+        best, least = torch.where(better, weight, best), torch.where(better, score, least)
+    return best

@@ -9,8 +9,7 @@ from wellposed import DirectSolver, Needs, Problem, Reconstruction, param
 
 from .checks import positive
 from .fourier import SpectralFilter, frequencies, is_diagonal
-from .levels import apparent_sigma, known_sigma
-from .steps import ratio
+from .weight import best_weight
 
 __all__ = ["Wiener"]
 
@@ -33,8 +32,8 @@ class Wiener(DirectSolver):
 
     with S the power spectrum, of mean 1, and nsr the variance of the noise over that of the
     picture. `natural`: S falls with the square of the frequency, as in photographs; `flat`: S = 1,
-    the textbook filter `conj(K) Y / (|K|^2 + nsr)`. Left out, nsr comes from the sigma of the
-    noise model, or else from the finest detail of y, and is at least 1e-6.
+    the textbook filter `conj(K) Y / (|K|^2 + nsr)`. Left out, nsr is the one of least predicted
+    risk: by the sigma of a Gaussian noise model, or else by generalised cross-validation.
 
     Shapes: y `(*batch, C, h, w)` -> `(*batch, C, H, W)`; one nsr per sample. Extras: `nsr`.
     Raises: IncompatibleError unless A commutes with circular shifts, channel by channel.
@@ -48,7 +47,7 @@ class Wiener(DirectSolver):
     needs = Needs(operator_check=_wrong_operator)
 
     nsr: float | None = param(
-        None, doc="Noise over signal variance; left out, estimated.", check=positive
+        None, doc="Noise over signal variance; left out, found.", check=positive
     )
     spectrum: str = param(
         "natural", doc="Power spectrum of the picture.", choices=("natural", "flat")
@@ -56,16 +55,16 @@ class Wiener(DirectSolver):
 
     def _reconstruct(self, problem: Problem) -> Reconstruction:
         op, y = problem.linear, problem.measurement
-        nsr = self._nsr(problem)
-        if self.spectrum == "flat":
-            return Reconstruction(
-                image=op.data_prox(torch.zeros_like(op._adjoint(y)), y, 1 / nsr),
-                extras={"nsr": nsr},
-            )
-        shape = SpectralFilter(response=self._amplitude(problem), space=op.in_space)
-        whitened = op @ shape
-        z = whitened.data_prox(torch.zeros_like(op._adjoint(y)), y, 1 / nsr)
-        return Reconstruction(image=shape(z), extras={"nsr": nsr})
+        shape = None
+        if self.spectrum == "natural":
+            shape = SpectralFilter(response=self._amplitude(problem), space=op.in_space)
+        white = op if shape is None else op @ shape
+        if self.nsr is None:
+            nsr = best_weight(problem, white)
+        else:
+            nsr = torch.full_like(op.out_space.norm(y), self.nsr)
+        z = white.data_prox(torch.zeros_like(op._adjoint(y)), y, 1 / nsr)
+        return Reconstruction(image=z if shape is None else shape(z), extras={"nsr": nsr})
 
     def _amplitude(self, problem: Problem) -> Tensor:
         """Return the root of the power spectrum, of mean power 1 over all but frequency zero."""
@@ -77,22 +76,3 @@ class Wiener(DirectSolver):
         count = max(power.numel() - 1, 1)
         mean = (power.sum() - power[0, 0]) / count if power.numel() > 1 else power[0, 0]
         return (power / mean).sqrt().to(y.real.dtype)
-
-    def _nsr(self, problem: Problem) -> Tensor:
-        y = problem.measurement
-        like = problem.linear.out_space.norm(y)
-        if self.nsr is not None:
-            return torch.full_like(like, self.nsr)
-        sigma = known_sigma(problem)
-        noise = (apparent_sigma(problem) if sigma is None else sigma).square()
-        spread = (y - y.mean((-2, -1), keepdim=True)).abs().square().mean((-3, -2, -1))
-        signal = ratio(torch.maximum(spread - noise, 0.01 * spread), self._gain(problem))
-        return ratio(noise, signal).clamp_min(1e-6)
-
-    def _gain(self, problem: Problem) -> Tensor:
-        """Return how much A changes the power of a constant picture, or its squared norm if 0."""
-        op = problem.linear
-        ones = torch.ones_like(op.in_space.zeros(op.batch_shape, device=problem.measurement.device))
-        gain = op._apply(ones).abs().square().mean((-3, -2, -1))
-        bound = op.norm_bound().square().to(gain.device)
-        return torch.where(gain > 0, gain, bound).expand(problem.batch)

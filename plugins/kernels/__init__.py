@@ -45,3 +45,20 @@ def wellposed_components() -> Iterable[ComponentSpec]:
         "Keys, 1981, Cubic convolution interpolation, equation (8)",
     )
     yield _kernel("delta", "bicubic:Delta", "No blur", "The definition")
+    yield _kernel("file", "file:FileKernel", "From a .npy, .mat or .png file", "The file")
+
+
+@hookimpl
+def wellposed_examples() -> Iterable[Example]:
+    """Yield strategies that draw instances of them."""
+    for name in (
+        "gaussian",
+        "anisotropic_gaussian",
+        "motion",
+        "box",
+        "disk",
+        "bicubic",
+        "delta",
+        "file",
+    ):
+        yield Example(kind="kernel", name=name, target=f"{_HERE}.examples:{name}")

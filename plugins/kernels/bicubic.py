@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from wellposed import Kernel
 
-from .sampling import Device, finished, size_for, spans
+from .sampling import Device, checked_stride, finished, size_for, spans
 
 __all__ = ["Bicubic", "Delta"]
 
@@ -33,6 +33,7 @@ class Bicubic(Kernel):
         self, *, stride: int = 1, dtype: torch.dtype = torch.float32, device: Device = None
     ) -> Tensor:
         """Return the kernel."""
+        checked_stride(stride)
         size = size_for(2 * stride - 1 if stride % 2 else 2 * stride - 0.5, stride)
         rows, columns = spans((size, size), stride, device)
         kernel = _keys(rows / stride) * _keys(columns / stride)
@@ -54,6 +55,7 @@ class Delta(Kernel):
         self, *, stride: int = 1, dtype: torch.dtype = torch.float32, device: Device = None
     ) -> Tensor:
         """Return the kernel."""
+        checked_stride(stride)
         return torch.ones((1, 1, 1, 1), dtype=dtype, device=device)
 
 

@@ -9,7 +9,17 @@ import torch
 from torch import Tensor
 from wellposed import Kernel, param
 
-from .sampling import Device, largest, optional_size, per_sample, positive, size_for, spans
+from .sampling import (
+    Device,
+    largest,
+    mirrored,
+    optional_size,
+    per_sample,
+    positive,
+    shown,
+    size_for,
+    spans,
+)
 
 __all__ = ["AnisotropicGaussian", "Gaussian"]
 
@@ -30,6 +40,7 @@ class Gaussian(Kernel):
         doc="standard deviation; a tensor (B,) gives one per sample",
         unit="pixels",
         check=positive,
+        repr=shown,
     )
     size: int | None = param(
         None, doc="taps along each axis; default: 4 widths to each side", check=optional_size
@@ -42,7 +53,8 @@ class Gaussian(Kernel):
         size = self.size or size_for(_REACH * largest(self.width), stride)
         rows, columns = spans((size, size), stride, device)
         width = per_sample(self.width, "Gaussian.width", device)
-        return _normalised(-(rows**2 + columns**2) / (2 * width**2), dtype)
+        exponent = -(rows**2 + columns**2) / (2 * width**2)
+        return _normalised(exponent, mirrored(size, stride, device), dtype)
 
 
 @attrs.frozen(eq=False, kw_only=True)
@@ -58,13 +70,16 @@ class AnisotropicGaussian(Kernel):
     """
 
     width_1: float | Tensor = param(
-        2.5, doc="standard deviation along `angle`", unit="pixels", check=positive
+        2.5, doc="standard deviation along `angle`", unit="pixels", check=positive, repr=shown
     )
     width_2: float | Tensor = param(
-        1.0, doc="standard deviation across `angle`", unit="pixels", check=positive
+        1.0, doc="standard deviation across `angle`", unit="pixels", check=positive, repr=shown
     )
     angle: float | Tensor = param(
-        30.0, doc="direction of width_1, counter-clockwise from the horizontal", unit="degrees"
+        30.0,
+        doc="direction of width_1, counter-clockwise from the horizontal",
+        unit="degrees",
+        repr=shown,
     )
     size: int | None = param(
         None,
@@ -85,9 +100,11 @@ class AnisotropicGaussian(Kernel):
         across = right * turn.sin() + down * turn.cos()
         w1 = per_sample(self.width_1, "AnisotropicGaussian.width_1", device)
         w2 = per_sample(self.width_2, "AnisotropicGaussian.width_2", device)
-        return _normalised(-(along**2 / w1**2 + across**2 / w2**2) / 2, dtype)
+        exponent = -(along**2 / w1**2 + across**2 / w2**2) / 2
+        return _normalised(exponent, mirrored(size, stride, device), dtype)
 
 
-def _normalised(exponent: Tensor, dtype: torch.dtype) -> Tensor:
+def _normalised(exponent: Tensor, kept: Tensor, dtype: torch.dtype) -> Tensor:
     # softmax: a very narrow Gaussian whose centre lies between pixels must not become 0 / 0.
+    exponent = torch.where(kept, exponent, -torch.inf)
     return exponent.flatten(-2).softmax(-1).reshape(exponent.shape).to(dtype)

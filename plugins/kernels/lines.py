@@ -13,9 +13,9 @@ from .sampling import (
     Device,
     finished,
     largest,
-    optional_size,
     per_sample,
     positive,
+    shown,
     size_for,
     spans,
 )
@@ -39,12 +39,11 @@ class Motion(Kernel):
     distance to the line; here by area, so that the variance along the line is exact.
     """
 
-    length: float | Tensor = param(15.0, doc="length of the path", unit="pixels", check=positive)
-    angle: float | Tensor = param(
-        0.0, doc="direction, counter-clockwise from the horizontal", unit="degrees"
+    length: float | Tensor = param(
+        15.0, doc="length of the path", unit="pixels", check=positive, repr=shown
     )
-    size: int | None = param(
-        None, doc="taps along each axis; default: as many as the path needs", check=optional_size
+    angle: float | Tensor = param(
+        0.0, doc="direction, counter-clockwise from the horizontal", unit="degrees", repr=shown
     )
 
     def tensor(
@@ -53,7 +52,7 @@ class Motion(Kernel):
         """Return the kernel."""
         turn = per_sample(self.angle, "Motion.angle", device) * (math.pi / 180)
         length = per_sample(self.length, "Motion.length", device)
-        size = (self.size, self.size) if self.size else self._size(turn, length, stride)
+        size = self._size(turn, length, stride)
         down, right = spans(size, stride, device)
         lanes = (torch.arange(_LANES, dtype=torch.float64, device=device) + 0.5) / _LANES - 0.5
         # A convolution flips its kernel, under which a centred line is symmetric.
@@ -81,7 +80,9 @@ class Box(Kernel):
     Source: the area filter of resizing programs, `box` of MATLAB's imresize for width = stride.
     """
 
-    width: float | Tensor = param(3.0, doc="side of the square", unit="pixels", check=positive)
+    width: float | Tensor = param(
+        3.0, doc="side of the square", unit="pixels", check=positive, repr=shown
+    )
 
     def tensor(
         self, *, stride: int = 1, dtype: torch.dtype = torch.float32, device: Device = None
@@ -101,7 +102,9 @@ class Disk(Kernel):
     Source: the model of MATLAB's fspecial('disk', radius); areas in closed form.
     """
 
-    radius: float | Tensor = param(3.0, doc="radius of the disk", unit="pixels", check=positive)
+    radius: float | Tensor = param(
+        3.0, doc="radius of the disk", unit="pixels", check=positive, repr=shown
+    )
 
     def tensor(
         self, *, stride: int = 1, dtype: torch.dtype = torch.float32, device: Device = None

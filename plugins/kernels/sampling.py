@@ -3,31 +3,57 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 from wellposed.errors import ParameterError
 
-__all__ = ["centre", "finished", "per_sample", "positive", "size_for", "spans"]
+__all__ = [
+    "Device",
+    "centre",
+    "checked_stride",
+    "finished",
+    "largest",
+    "mirrored",
+    "optional_size",
+    "per_sample",
+    "positive",
+    "shown",
+    "size_for",
+    "spans",
+]
 
 Device = torch.device | str | None
+
+
+def checked_stride(stride: object) -> int:
+    """Return a stride. Raises: ParameterError for anything but a whole number of at least 1."""
+    if isinstance(stride, bool) or not isinstance(stride, int) or stride < 1:
+        raise ParameterError(f"stride expects a whole number of at least 1; got {stride!r}.")
+    return stride
+
+
+def shown(value: object) -> str:
+    """Describe a tensor in a repr by its dtype and shape only."""
+    if not isinstance(value, Tensor):
+        return repr(value)
+    return f"{str(value.dtype).removeprefix('torch.')}{list(value.shape)}"
 
 
 def centre(size: int, stride: int) -> float:
     """Return the index on which a kernel of `size` taps is centred for sampling with `stride`.
 
     The middle of the block of `stride` pixels lies on pixel `offset = (stride - 1) // 2` for odd
-    strides, and half a pixel beyond it for even ones. Since `y[i] = sum_j k[j] x[i + size // 2 - j]`,
-    beyond in x is below in j.
+    strides, and half a pixel beyond it for even ones. Since
+    `y[i] = sum_j k[j] x[i + size // 2 - j]`, beyond in x is below in j.
     """
-    return size // 2 - (0.0 if stride % 2 else 0.5)
+    return size // 2 - (0.0 if checked_stride(stride) % 2 else 0.5)
 
 
 def size_for(radius: float, stride: int) -> int:
     """Return the least size, symmetric for the stride, that reaches `radius` on both sides."""
-    if stride % 2:
+    if checked_stride(stride) % 2:
         return 2 * math.ceil(radius - 1e-9) + 1
     return 2 * max(math.ceil(radius + 0.5 - 1e-9), 1)
 
@@ -79,9 +105,18 @@ def optional_size(instance: object, attribute: Any, value: object) -> None:
         )
 
 
+def mirrored(size: int, stride: int, device: Device) -> Tensor:
+    """Return which taps of `size` have a mirror image about the centre, `(size, size)`.
+
+    All of them when the parity of the size is that of the stride. The others must be left out, or
+    they would pull the centre of mass aside.
+    """
+    at = torch.arange(size, device=device)
+    partner = round(2 * centre(size, stride)) - at
+    kept = (partner >= 0) & (partner < size) if size > 1 else at >= 0
+    return kept[:, None] & kept
+
+
 def finished(kernel: Tensor, dtype: torch.dtype) -> Tensor:
     """Return a kernel `(B, C, kh, kw)` of sum 1, in the wanted dtype."""
     return (kernel / kernel.sum((-2, -1), keepdim=True)).to(dtype)
-
-
-Sampler = Callable[[Tensor, Tensor], Tensor]

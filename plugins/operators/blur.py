@@ -7,12 +7,11 @@ from typing import Any, Self
 import attrs
 import torch
 from torch import Tensor
-from wellposed import Equivariance, ForwardOperator, Space, param, tensor_param
-from wellposed.errors import ShapeError
+from wellposed import Space, param, tensor_param
 
 from .boundary import BOUNDARIES
-from .convolution import convolve, convolve_adjoint
-from .geometry import METHODS, Geometry, geometry, named_kernel
+from .convolution import Convolution
+from .geometry import METHODS, Geometry, geometry, named_kernel, smallest_picture
 
 __all__ = ["Blur"]
 
@@ -24,7 +23,7 @@ def _default_kernel(op: Blur) -> Tensor:
 
 
 @attrs.frozen(eq=False, kw_only=True)
-class Blur(ForwardOperator):
+class Blur(Convolution):
     """Convolution of every channel with a kernel.
 
         y[c, i, j] = sum_{a, b} k[c, a, b] x[c, i + kh // 2 - a, j + kw // 2 - b]
@@ -47,7 +46,9 @@ class Blur(ForwardOperator):
         "width 1.6. Its dtype is the operator's",
     )
     boundary: str = param("reflect", doc="the picture beyond its frame", choices=BOUNDARIES)
-    method: str = param("auto", doc="how to compute; 'auto' takes the cheapest", choices=METHODS)
+    method: str = param(
+        "auto", doc="how to compute: same numbers, other cost; auto: cheapest", choices=METHODS
+    )
     plan: Geometry = attrs.field(init=False, repr=False)
 
     @plan.default
@@ -56,36 +57,17 @@ class Blur(ForwardOperator):
             self.kernel, self.in_shape, stride=1, offset=0, boundary=self.boundary, who="Blur"
         )
 
-    @property
-    def in_space(self) -> Space:
-        """Pictures of `in_shape` and the kernel's dtype."""
-        return self.plan.in_space
-
-    @property
-    def out_space(self) -> Space:
-        """The same, or smaller for the boundary 'valid'."""
-        return self.plan.out_space
-
-    @property
-    def batch_shape(self) -> tuple[int, ...]:
-        """`(B,)` for one kernel per sample."""
-        return (self.kernel.shape[0],) if self.kernel.shape[0] > 1 else ()
-
-    def equivariance(self) -> Equivariance | None:
-        """Commutes with every shift, when circular."""
-        return Equivariance() if self.boundary == "circular" else None
-
     @classmethod
     def image_space_for(cls, y_space: Space, **params: Any) -> Space:
         """Return the space of y itself (with 'valid': larger by the kernel)."""
-        if y_space.ndim != 3:
-            raise ShapeError(f"Blur measures pictures (C, H, W); got {y_space.shape}.")
-        if params.get("boundary") != "valid":
-            return y_space
-        kernel = named_kernel(params.get("kernel"), _DEFAULT_KERNEL, stride=1, dtype=y_space.dtype)
-        channels, height, width = y_space.shape
-        kh, kw = kernel.shape[-2:]
-        return Space((channels, height + kh - 1, width + kw - 1), y_space.dtype)
+        return smallest_picture(
+            y_space,
+            named_kernel(params.get("kernel"), _DEFAULT_KERNEL, stride=1, dtype=y_space.dtype),
+            stride=1,
+            offset=0,
+            valid=params.get("boundary") == "valid",
+            who="Blur",
+        )
 
     @classmethod
     def for_image(cls, space: Space, **params: Any) -> Self:
@@ -95,9 +77,3 @@ class Blur(ForwardOperator):
         )
         params.setdefault("in_shape", space.shape)
         return cls(**params)
-
-    def _apply(self, x: Tensor) -> Tensor:
-        return convolve(self, x)
-
-    def _adjoint(self, y: Tensor) -> Tensor:
-        return convolve_adjoint(self, y)

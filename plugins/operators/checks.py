@@ -10,9 +10,12 @@ from torch import Tensor
 from wellposed import Space
 from wellposed.errors import DtypeError, ParameterError, ShapeError
 
-__all__ = ["above", "batch_of", "field_dtype", "picture_space", "real_dtype", "require_dtype", "whole"]
+__all__ = ["above", "batch_of", "complex_partner", "field_dtype", "picture_space", "real_dtype", "require_dtype", "whole"]
 
 _FIELDS = (torch.float32, torch.float64, torch.complex64, torch.complex128)
+# Tables, since torch.compile does not follow dtype.to_real() and to_complex().
+_REAL = dict(zip(_FIELDS, _FIELDS[:2] * 2, strict=True))
+_COMPLEX = dict(zip(_FIELDS, _FIELDS[2:] * 2, strict=True))
 
 
 def field_dtype(instance: object, attribute: Any, value: object) -> None:
@@ -47,16 +50,15 @@ def whole(low: int) -> Callable[[object, Any, object], None]:
     return check
 
 
-def above(low: float, high: float = float("inf"), *, inclusive: bool = True) -> Any:
-    """Return a validator of numbers between two bounds (the lower one included or not)."""
+def above(low: float, high: float = float("inf")) -> Callable[[object, Any, object], None]:
+    """Return a validator of numbers between two bounds; None passes where it is the default."""
 
     def check(instance: object, attribute: Any, value: object) -> None:
-        number = isinstance(value, (int, float)) and not isinstance(value, bool)
-        if number and (low <= value if inclusive else low < value) and value <= high:  # type: ignore[operator]
+        if value is None and attribute.default is None:
             return
-        bound = f"{'at least' if inclusive else 'more than'} {low:g}"
-        if high != float("inf"):
-            bound += f" and at most {high:g}"
+        if isinstance(value, (int, float)) and not isinstance(value, bool) and low <= value <= high:
+            return
+        bound = f"at least {low:g}" + (f" and at most {high:g}" if high != float("inf") else "")
         raise ParameterError(
             f"{type(instance).__name__}.{attribute.name} expects a number of {bound}; "
             f"got {value!r}."
@@ -82,4 +84,9 @@ def require_dtype(who: str, name: str, value: Tensor, dtype: torch.dtype) -> Non
 
 def real_dtype(dtype: torch.dtype) -> torch.dtype:
     """Return the real dtype of the same precision."""
-    return dtype.to_real()
+    return _REAL[dtype]
+
+
+def complex_partner(dtype: torch.dtype) -> torch.dtype:
+    """Return the complex dtype of the same precision."""
+    return _COMPLEX[dtype]

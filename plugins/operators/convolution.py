@@ -8,62 +8,101 @@ picture e (see `geometry.Axis`). Every way gives the same numbers up to rounding
 from __future__ import annotations
 
 import math
-from typing import Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from wellposed import ChannelSpectra, derived
-from wellposed.errors import ParameterError
+from wellposed import ChannelSpectra, Equivariance, ForwardOperator, Space, derived
 
 from .boundary import extend, fold
 from .convolution_cost import cheapest
+from .estimate import gain_of, interpolation
 from .geometry import Axis, Geometry
 
-__all__ = ["Convolution", "chosen_method", "convolve", "convolve_adjoint", "place", "spectra"]
+__all__ = ["Convolution", "chosen_method", "place", "spectra"]
 
 
-class Convolution(Protocol):
-    """An operator that convolves: what the functions here need of it."""
+class Convolution(ForwardOperator):
+    """What `Blur` and `StridedBlur` share; both hold a kernel, its geometry and a method."""
 
-    @property
-    def kernel(self) -> Tensor:
-        """The kernel, `(1|B, 1|C, kh, kw)`."""
-
-    @property
-    def plan(self) -> Geometry:
-        """The geometry."""
+    kernel: Tensor
+    plan: Geometry
+    method: str
 
     @property
-    def method(self) -> str:
-        """How to compute."""
+    def in_space(self) -> Space:
+        """Pictures of `in_shape` and the kernel's dtype."""
+        return self.plan.in_space
 
+    @property
+    def out_space(self) -> Space:
+        """Pictures of the kept pixels."""
+        return self.plan.out_space
 
-def convolve(op: Convolution, x: Tensor) -> Tensor:
-    """Return the convolution of `(*batch, C, H, W)`."""
-    method = chosen_method(op, x)
-    if method == "direct":
-        return _direct(op, x)
-    return _separable(op, x) if method == "separable" else _fft(op, x)
+    @property
+    def batch_shape(self) -> tuple[int, ...]:
+        """`(B,)` for one kernel per sample."""
+        return (self.kernel.shape[0],) if self.kernel.shape[0] > 1 else ()
 
+    def equivariance(self) -> Equivariance | None:
+        """Commutes with shifts by the stride, when circular and a whole number of strides wide."""
+        return Equivariance(stride=self.plan.stride) if self.plan.periodic else None
 
-def convolve_adjoint(op: Convolution, y: Tensor) -> Tensor:
-    """Return the adjoint of the convolution, of `(*batch, C, h, w)`."""
-    method = chosen_method(op, y)
-    if method == "direct":
-        return _direct_adjoint(op, y)
-    return _separable_adjoint(op, y) if method == "separable" else _fft_adjoint(op, y)
+    def _apply(self, x: Tensor) -> Tensor:
+        method = chosen_method(self, x)
+        if method == "direct":
+            return _direct(self, x)
+        return _separable(self, x) if method == "separable" else _fft(self, x)
+
+    def _adjoint(self, y: Tensor) -> Tensor:
+        method = chosen_method(self, y)
+        if method == "direct":
+            return _direct_adjoint(self, y)
+        return _separable_adjoint(self, y) if method == "separable" else _fft_adjoint(self, y)
+
+    def _gram(self, x: Tensor) -> Tensor:
+        if self.plan.periodic and chosen_method(self, x) == "fft":
+            return spectra(self).gram(x)
+        return self._adjoint(self._apply(x))
+
+    def _data_prox(
+        self, v: Tensor, y: Tensor, tau: Tensor, rtol: float | None, max_steps: int
+    ) -> Tensor:
+        if self.plan.periodic:
+            return spectra(self).prox(v, y, tau, tau)
+        return super()._data_prox(v, y, tau, rtol, max_steps)
+
+    def _initial_estimate(self, y: Tensor) -> Tensor:
+        """Interpolate: unlike a scaled adjoint, that blurs no further and keeps the brightness."""
+        kernel, g = self.kernel, self.plan
+
+        def compute() -> tuple[Tensor, Tensor, Tensor]:
+            circular = g.periodic
+            rows = interpolation(kernel, -2, g.rows, circular=circular)
+            columns = interpolation(kernel, -1, g.columns, circular=circular)
+            return rows, columns, gain_of(kernel)
+
+        rows, columns, gain = derived(self, "interpolation", compute, kernel)
+        return rows @ (y / gain) @ columns.mT
+
+    def _norm_bound(self) -> Tensor:
+        if not self.plan.periodic:
+            return super()._norm_bound()
+        with torch.no_grad():
+            return spectra(self).squared_norm().sqrt().expand(self.batch_shape)
 
 
 def chosen_method(op: Convolution, like: Tensor) -> str:
     """Return the method of the operator, or the cheapest one for a batch as that of `like`."""
-    if op.method != "auto":
+    if op.method in ("direct", "fft"):
         return op.method
-    batch = math.prod(like.shape[:-3])
+    factors = _factors(op)
+    if op.method == "separable":
+        return "direct" if factors is None else "separable"
     return cheapest(
         op.plan,
-        batch,
-        separable=_factors(op) is not None,
+        math.prod(like.shape[:-3]),
+        separable=factors is not None,
         shared=op.kernel.shape[:2] == (1, 1),
         real=not op.kernel.is_complex(),
         on_cuda=like.is_cuda,
@@ -143,11 +182,7 @@ def _separable_adjoint(op: Convolution, y: Tensor) -> Tensor:
 def _matrices(op: Convolution) -> tuple[Tensor, Tensor]:
     """Return the matrices of the two passes, boundary included, `(*, h, H)` and `(*, w, W)`."""
     factors = _factors(op)
-    if factors is None:
-        raise ParameterError(
-            "method 'separable' needs a kernel that is one column times one row, and that "
-            "requires no grad; got another. Take method='auto'."
-        )
+    assert factors is not None
 
     def compute() -> tuple[Tensor, Tensor]:
         g = op.plan
@@ -181,8 +216,7 @@ def _factors(op: Convolution) -> tuple[Tensor, Tensor] | None:
 
 
 def _rank_one(kernel: Tensor) -> tuple[Tensor, Tensor] | None:
-    wrapped = torch._C._functorch.is_functorch_wrapped_tensor(kernel)
-    if kernel.requires_grad or wrapped or torch.compiler.is_compiling():
+    if _is_open(kernel):
         return None
     with torch.no_grad():
         u, s, vh = torch.linalg.svd(kernel, full_matrices=False)
@@ -192,6 +226,12 @@ def _rank_one(kernel: Tensor) -> tuple[Tensor, Tensor] | None:
                 return None
         root = s[..., :1].sqrt()
         return u[..., 0] * root, vh[..., 0, :] * root
+
+
+def _is_open(kernel: Tensor) -> bool:
+    """Whether the kernel is being differentiated or traced, so that its rank may not be used."""
+    wrapped = torch._C._functorch.is_functorch_wrapped_tensor(kernel)
+    return kernel.requires_grad or wrapped or torch.compiler.is_compiling()
 
 
 # ---- FFT ------------------------------------------------------------------------------------
@@ -220,7 +260,6 @@ def _fft_adjoint(op: Convolution, y: Tensor) -> Tensor:
 def spectra(op: Convolution) -> ChannelSpectra:
     """Return the Fourier form, remembered; of the extended picture unless that is periodic."""
     g, kernel = op.plan, op.kernel
-    # core looks for the spectra of an equivariant operator under this name too.
     key = "spectra" if g.periodic else "spectra of the extended picture"
     return derived(
         op, key, lambda: ChannelSpectra.of_impulse(_impulse(g, kernel), g.stride), kernel

@@ -6,39 +6,53 @@ n taps: convolution (the kernel is flipped), centred on index `n // 2`, one pixe
 
 from __future__ import annotations
 
-import functools
-from typing import Any
-
 import attrs
 import torch
 from torch import Tensor
-from wellposed import Space, kernel_tensor
+from wellposed import Kernel, Space, kernel_tensor
 from wellposed.errors import DtypeError, ParameterError, ShapeError
 from wellposed.registry import build, default_registry
 
-__all__ = ["METHODS", "Axis", "Geometry", "geometry", "named_kernel", "whole"]
+__all__ = [
+    "METHODS",
+    "Axis",
+    "Geometry",
+    "as_offset",
+    "as_stride",
+    "geometry",
+    "named_kernel",
+    "smallest_picture",
+    "whole",
+]
 
+# All give the same numbers up to rounding. 'separable' is two passes if the kernel is one column
+# times one row, and 'direct' otherwise: also while a kernel is being learned, since the gradient
+# leaves the kernels of rank one.
 METHODS = ("auto", "direct", "separable", "fft")
 
 
 def named_kernel(value: object, default: object, *, stride: int, dtype: torch.dtype) -> Tensor:
     """Return a kernel given as a tensor or by name, or the default one, as a 4-D tensor."""
     if value is None:
-        value = build(default_registry(), "kernel", default)
+        value = build(default_registry(), "kernel", default, path="kernel")
     return kernel_tensor(value, stride=stride, dtype=dtype)
 
 
-def whole(low: int) -> Any:
-    """Return an attrs validator for whole numbers of at least `low`."""
+def whole(value: object, name: str, low: int) -> int:
+    """Return a whole number of at least `low`. Raises: ParameterError."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < low:
+        raise ParameterError(f"{name} expects a whole number of at least {low}; got {value!r}.")
+    return value
 
-    def check(instance: object, attribute: Any, value: object) -> None:
-        if isinstance(value, bool) or not isinstance(value, int) or value < low:
-            raise ParameterError(
-                f"{type(instance).__name__}.{attribute.name} expects a whole number of at least "
-                f"{low}; got {value!r}."
-            )
 
-    return check
+def as_stride(value: int) -> int:
+    """Check a stride while an operator is built, since other defaults depend on it."""
+    return whole(value, "stride", 1)
+
+
+def as_offset(value: int) -> int:
+    """Check an offset while an operator is built."""
+    return whole(value, "offset", 0)
 
 
 @attrs.frozen
@@ -47,6 +61,7 @@ class Axis:
 
     Output i reads `taps` pixels of the extended row from `stride * i` on. `margin` extends the
     row (negative: cuts it) so that this holds; `first` is the pixel that output 0 is centred on.
+    `fft_count` is the size of a periodic convolution that holds this one.
     """
 
     size: int
@@ -54,6 +69,12 @@ class Axis:
     stride: int
     offset: int
     valid: bool
+    fft_count: int = attrs.field(init=False)
+
+    @fft_count.default
+    def _fft_count(self) -> int:
+        """Outputs of a periodic convolution that holds this one, of a length that is fast."""
+        return _fast_length(-(-self.reach // self.stride))
 
     @property
     def left(self) -> int:
@@ -90,13 +111,8 @@ class Axis:
         return before, self.reach - self.size - before
 
     @property
-    def fft_count(self) -> int:
-        """Outputs of a periodic convolution that holds this one: at least count + wrapped ones."""
-        return _fast_length(-(-self.reach // self.stride))
-
-    @property
     def fft_margin(self) -> tuple[int, int]:
-        """Pixels to add before and after the row for that."""
+        """Pixels to add before and after the row for a periodic convolution of `fft_count`."""
         before = self.left - self.first
         return before, self.fft_count * self.stride - self.size - before
 
@@ -123,10 +139,15 @@ def geometry(
     kernel: Tensor, in_shape: tuple[int, ...], *, stride: int, offset: int, boundary: str, who: str
 ) -> Geometry:
     """Return the geometry of a convolution. Raises: DtypeError, ParameterError, ShapeError."""
+    _check_kernel(kernel, who)
     in_space = Space(in_shape, kernel.dtype)
     if in_space.ndim != 3:
         raise ShapeError(f"{who} expects in_shape as (C, H, W); got {in_shape}.")
-    _check_kernel(kernel, in_shape[0], who)
+    if kernel.shape[1] not in (1, in_shape[0]):
+        raise ShapeError(
+            f"{who} expects a kernel for 1 or {in_shape[0]} channels; got one for "
+            f"{kernel.shape[1]}."
+        )
     if not 0 <= offset < stride:
         raise ParameterError(f"{who} expects 0 <= offset < stride = {stride}; got offset {offset}.")
     _, height, width = in_shape
@@ -143,7 +164,29 @@ def geometry(
     return Geometry(in_space, out_space, rows, columns, stride, boundary)
 
 
-def _check_kernel(kernel: Tensor, channels: int, who: str) -> None:
+def smallest_picture(
+    y_space: Space, kernel: Tensor, *, stride: int, offset: int, valid: bool, who: str
+) -> Space:
+    """Return the space of the smallest picture (or, unless `valid`, `stride` times the size)."""
+    if y_space.ndim != 3:
+        raise ShapeError(f"{who} measures pictures of shape (C, H, W); got {y_space.shape}.")
+    if not valid:
+        sizes = [n * stride for n in y_space.shape[1:]]
+        return Space((y_space.shape[0], *sizes), y_space.dtype)
+    _check_kernel(kernel, who)
+    sizes = []
+    for count, taps in zip(y_space.shape[1:], kernel.shape[-2:], strict=True):
+        axis = Axis(taps, taps, stride, offset, valid)
+        sizes.append(axis.first + (count - 1) * stride + axis.right + 1)
+    return Space((y_space.shape[0], *sizes), y_space.dtype)
+
+
+def _check_kernel(kernel: object, who: str) -> None:
+    if not isinstance(kernel, Tensor):
+        hint = "; call its .tensor(stride=...) first" if isinstance(kernel, Kernel) else ""
+        raise ParameterError(
+            f"{who} expects its kernel as a torch.Tensor; got {type(kernel).__name__}{hint}."
+        )
     if not (kernel.is_floating_point() or kernel.is_complex()):
         raise DtypeError(f"{who} expects a floating-point kernel; got {kernel.dtype}.")
     if kernel.ndim != 4 or 0 in kernel.shape:
@@ -151,15 +194,11 @@ def _check_kernel(kernel: Tensor, channels: int, who: str) -> None:
             f"{who} expects a kernel of shape (B or 1, C or 1, kh, kw); got {tuple(kernel.shape)}. "
             "Add the missing axes: kernel[None, None]."
         )
-    if kernel.shape[1] not in (1, channels):
-        raise ShapeError(
-            f"{who} expects a kernel for 1 or {channels} channels; got one for {kernel.shape[1]}."
-        )
 
 
-@functools.cache
 def _fast_length(n: int) -> int:
     """Return the least length from n on without prime factors above 7."""
+    n = max(n, 1)
     while True:
         rest = n
         for prime in (2, 3, 5, 7):

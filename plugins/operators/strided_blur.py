@@ -7,12 +7,19 @@ from typing import Any, Self
 import attrs
 import torch
 from torch import Tensor
-from wellposed import Equivariance, ForwardOperator, Space, param, tensor_param
-from wellposed.errors import ShapeError
+from wellposed import Space, param, tensor_param
 
 from .boundary import BOUNDARIES
-from .convolution import convolve, convolve_adjoint
-from .geometry import METHODS, Geometry, geometry, named_kernel, whole
+from .convolution import Convolution
+from .geometry import (
+    METHODS,
+    Geometry,
+    as_offset,
+    as_stride,
+    geometry,
+    named_kernel,
+    smallest_picture,
+)
 
 __all__ = ["StridedBlur"]
 
@@ -26,7 +33,7 @@ def _default_offset(op: StridedBlur) -> int:
 
 
 @attrs.frozen(eq=False, kw_only=True)
-class StridedBlur(ForwardOperator):
+class StridedBlur(Convolution):
     """Convolution with a kernel, then every `stride`-th pixel: the model of super-resolution.
 
         y[c, i, j] = sum_{a, b} k[c, a, b] x[c, offset + stride i + kh // 2 - a,
@@ -47,20 +54,24 @@ class StridedBlur(ForwardOperator):
     """
 
     in_shape: tuple[int, int, int] = param(doc="shape (C, H, W) of the picture", unit="pixels")
-    stride: int = param(4, doc="one pixel in `stride` is kept, along each axis", check=whole(1))
+    stride: int = param(
+        4, doc="one pixel in `stride` is kept, along each axis", converter=as_stride
+    )
     offset: int = param(
         attrs.Factory(_default_offset, takes_self=True),
         doc="first pixel kept; default (stride - 1) // 2",
         unit="pixels",
-        check=whole(0),
+        converter=as_offset,
     )
     kernel: Tensor = tensor_param(
         default=attrs.Factory(_default_kernel, takes_self=True),
-        doc="point spread function (1|B, 1|C, kh, kw), or a kernel's name; default: bicubic, "
+        doc="point spread function (1|B, 1|C, kh, kw), or a name; default: bicubic, "
         "antialiased for the stride. Its dtype is the operator's",
     )
     boundary: str = param("reflect", doc="the picture beyond its frame", choices=BOUNDARIES)
-    method: str = param("auto", doc="how to compute; 'auto' takes the cheapest", choices=METHODS)
+    method: str = param(
+        "auto", doc="how to compute: same numbers, other cost; auto: cheapest", choices=METHODS
+    )
     plan: Geometry = attrs.field(init=False, repr=False)
 
     @plan.default
@@ -74,49 +85,24 @@ class StridedBlur(ForwardOperator):
             who="StridedBlur",
         )
 
-    @property
-    def in_space(self) -> Space:
-        """Pictures of `in_shape` and the kernel's dtype."""
-        return self.plan.in_space
-
-    @property
-    def out_space(self) -> Space:
-        """Pictures of the kept pixels."""
-        return self.plan.out_space
-
-    @property
-    def batch_shape(self) -> tuple[int, ...]:
-        """`(B,)` for one kernel per sample."""
-        return (self.kernel.shape[0],) if self.kernel.shape[0] > 1 else ()
-
-    def equivariance(self) -> Equivariance | None:
-        """Commutes with shifts by the stride, when circular and a whole number of strides wide."""
-        _, height, width = self.in_shape
-        if self.boundary != "circular" or height % self.stride or width % self.stride:
-            return None
-        return Equivariance(stride=self.stride)
-
     @classmethod
     def image_space_for(cls, y_space: Space, **params: Any) -> Space:
         """Return the picture of `stride` times the size (with 'valid': the smallest that fits)."""
-        if y_space.ndim != 3:
-            raise ShapeError(f"StridedBlur measures pictures (C, H, W); got {y_space.shape}.")
         stride = params.get("stride", 4)
-        channels, height, width = y_space.shape
-        return Space((channels, height * stride, width * stride), y_space.dtype)
+        return smallest_picture(
+            y_space,
+            named_kernel(params.get("kernel"), "bicubic", stride=stride, dtype=y_space.dtype),
+            stride=stride,
+            offset=params.get("offset", (stride - 1) // 2),
+            valid=params.get("boundary") == "valid",
+            who="StridedBlur",
+        )
 
     @classmethod
     def for_image(cls, space: Space, **params: Any) -> Self:
         """Build the operator for pictures of `space`; the kernel may be a name."""
-        stride = params.get("stride", 4)
         params["kernel"] = named_kernel(
-            params.get("kernel"), "bicubic", stride=stride, dtype=space.dtype
+            params.get("kernel"), "bicubic", stride=params.get("stride", 4), dtype=space.dtype
         )
         params.setdefault("in_shape", space.shape)
         return cls(**params)
-
-    def _apply(self, x: Tensor) -> Tensor:
-        return convolve(self, x)
-
-    def _adjoint(self, y: Tensor) -> Tensor:
-        return convolve_adjoint(self, y)

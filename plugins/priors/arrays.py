@@ -142,7 +142,8 @@ class SkimageNLM(Denoiser):
             preserve_range=True,
             channel_axis=-1,
         )
-        return sigma * np.moveaxis(np.asarray(result), -1, 0)
+        # It drops the axis of a single channel, in one of its modes.
+        return sigma * np.moveaxis(np.asarray(result).reshape(*v.shape[1:], -1), -1, 0)
 
 
 # The package's compiled code crashes the process on 8 x 8 pixels and refuses less.

@@ -12,7 +12,7 @@ from wellposed import AnalysisPrior, DenoiserAsProx, SmoothPrior, Space
 from wellposed.testing import PriorCase
 from wellposed.testing.strategies import image_shapes, tensors
 
-from .arrays import BM3D, SkimageNLM, SkimageTV
+from .arrays import SkimageNLM, SkimageTV
 from .compose import Constrained, SmoothSum, SumOfPriors
 from .functions import CallableDenoiser, NetworkDenoiser, ProxDenoiser
 from .nlm import NonLocalMeans
@@ -153,13 +153,6 @@ def nlm_cases(draw: Draw) -> PriorCase:
 
 
 @st.composite
-def bm3d_cases(draw: Draw) -> PriorCase:
-    """Draw a size below the least that the package takes, and one above."""
-    shape = draw(st.sampled_from([(1, 9, 12), (3, 16, 17)]))
-    return PriorCase(prior=BM3D(stages="hard"), space=Space(shape, torch.float64))
-
-
-@st.composite
 def skimage_tv_cases(draw: Draw) -> PriorCase:
     """Draw a size."""
     return PriorCase(prior=SkimageTV(), space=draw(_spaces(least=2)))
@@ -190,7 +183,7 @@ class MeanNetwork(nn.Module):
     def __init__(self, channels: int, inputs: int) -> None:
         super().__init__()
         self.channels, self.inputs = channels, inputs
-        self.gain = nn.Parameter(torch.ones((), dtype=torch.float64))
+        self.gain = nn.Parameter(torch.ones((), dtype=torch.float64), requires_grad=False)
 
     def forward(self, v: Tensor, sigma: Tensor | None = None) -> Tensor:
         """Return the means of the first channels."""
@@ -210,7 +203,7 @@ def network_denoiser_cases(draw: Draw) -> PriorCase:
     space = draw(_spaces())
     how = draw(st.sampled_from(["none", "argument", "map"]))
     network = MeanNetwork(space.shape[0], space.shape[0] + (how == "map"))
-    prior = NetworkDenoiser(network=network, noise_input=how, scale=draw(st.sampled_from([1, 255])))
+    prior = NetworkDenoiser(network=network, noise_input=how, scale=draw(st.sampled_from([1.0, 255.0])))
     return PriorCase(prior=prior, space=space)
 
 

@@ -129,7 +129,7 @@ def test_calls_check_shape_dtype_and_device(dense):
     a = dense()
     with pytest.raises(ShapeError, match=r"Dense expects x of shape \(\*batch, 1, 1, 4\)"):
         a(torch.ones(1, 1, 5, dtype=torch.float64))
-    with pytest.raises(DtypeError, match="Dense expects x of dtype torch.float64"):
+    with pytest.raises(DtypeError, match=r"Dense expects x of dtype torch\.float64"):
         a(torch.ones(1, 1, 4))
     with pytest.raises(ShapeError, match=r"Dense.H expects x of shape \(\*batch, 1, 1, 5\)"):
         a.H(torch.ones(1, 1, 4, dtype=torch.float64))

@@ -1,0 +1,83 @@
+"""Instances of the kernels for the conformance kit."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import torch
+from hypothesis import strategies as st
+
+from .bicubic import Bicubic, Delta
+from .file import FileKernel
+from .gaussian import AnisotropicGaussian, Gaussian
+from .lines import Box, Disk, Motion
+
+__all__ = ["anisotropic_gaussian", "bicubic", "box", "delta", "disk", "file", "gaussian", "motion"]
+
+Draw = st.DrawFn
+_sizes = st.sampled_from([None, None, 1, 4, 9, 15])
+
+
+def _lengths(low: float, high: float) -> st.SearchStrategy[object]:
+    numbers = st.floats(low, high, allow_subnormal=False)
+    several = st.lists(numbers, min_size=3, max_size=3).map(_as_tensor)
+    return st.one_of(numbers, several)
+
+
+def _as_tensor(values: list[float]) -> torch.Tensor:
+    return torch.tensor(values, dtype=torch.float64)
+
+
+def gaussian() -> st.SearchStrategy[Gaussian]:
+    """Draw widths down to nearly nothing."""
+    return st.builds(Gaussian, width=_lengths(0.05, 3.0), size=_sizes)
+
+
+def anisotropic_gaussian() -> st.SearchStrategy[AnisotropicGaussian]:
+    """Draw both widths and every angle."""
+    return st.builds(
+        AnisotropicGaussian,
+        width_1=_lengths(0.3, 3.0),
+        width_2=_lengths(0.3, 2.0),
+        angle=_lengths(-180.0, 180.0),
+        size=_sizes,
+    )
+
+
+def motion() -> st.SearchStrategy[Motion]:
+    """Draw lengths and angles, the axes among them."""
+    angles = st.one_of(st.sampled_from([0.0, 45.0, 90.0]), _lengths(-180.0, 180.0))
+    return st.builds(Motion, length=_lengths(0.2, 12.0), angle=angles)
+
+
+def box() -> st.SearchStrategy[Box]:
+    """Draw widths."""
+    return st.builds(Box, width=_lengths(0.2, 9.0))
+
+
+def disk() -> st.SearchStrategy[Disk]:
+    """Draw radii."""
+    return st.builds(Disk, radius=_lengths(0.2, 5.0))
+
+
+def bicubic() -> st.SearchStrategy[Bicubic]:
+    """Give the only one."""
+    return st.builds(Bicubic)
+
+
+def delta() -> st.SearchStrategy[Delta]:
+    """Give the only one."""
+    return st.builds(Delta)
+
+
+@st.composite
+def file(draw: Draw) -> FileKernel:
+    """Write one tap for each channel or sample, which has no phase, and give its file."""
+    folder = Path(tempfile.gettempdir()) / "wellposed-kernel-examples"
+    folder.mkdir(exist_ok=True)
+    lead = draw(st.sampled_from([(), (3,), (2, 1), (2, 3)]))
+    path = folder / f"kernel-{'x'.join(map(str, lead))}.npy"
+    np.save(path, np.full((*lead, 1, 1), 2.0))
+    return FileKernel(path=path)
