@@ -24,13 +24,13 @@ from .errors import ImageFileError, ParameterError, WellposedError
 from .metrics import psnr, ssim
 from .operator import ForwardOperator
 from .progress import SolveProgress, solve_progress
-from .report import Entry, Panel, facts_of, python_call, write_report
+from .report import Entry, Panel, call_text, facts_of, hung, literal, write_report
 from .samples import sample
 from .solution import Solution, Status
 
 __all__ = ["Case", "load_cases", "run_demo"]
 
-_QUICK_SIZE: Final = 64
+_QUICK_SIZE: Final = 96
 _INTRO: Final = (
     "Each picture was degraded by the operator named, and restored from nothing but that "
     "measurement. PSNR and SSIM compare with the true picture; the baseline is the measurement "
@@ -187,19 +187,20 @@ def _compared(
 
 
 def _code(case: Case, made_by: str) -> str:
-    p = case.problem
-    simulated = {key: p.get(key) for key in ("op", "noise", "seed")}
-    solved = {key: p.get(key) for key in ("op", "solver", "prior", "noise", "seed")}
-    return "\n".join(
-        (
-            "import wellposed",
-            "",
-            f"truth = {made_by}",
-            f"y = {python_call('wellposed.simulate', 'truth', simulated)}",
-            f"solution = {python_call('wellposed.solve', 'y', solved)}",
-            "print(solution.report(), wellposed.psnr(solution.image, truth))",
-        )
-    )
+    p = {key: value for key, value in case.problem.items() if value is not None}
+    names = {key: key for key in ("op", "noise") if key in p}
+    seed = {"seed": literal(p["seed"])} if "seed" in p else {}
+    rest = {key: literal(p[key]) for key in ("solver", "prior") if key in p}
+    lines = ["import wellposed", ""]
+    lines += [f"{name} = {hung(literal(p[name]), len(name) + 3)}" for name in names]
+    lines += [
+        f"truth = {made_by}",
+        f"y = {call_text('wellposed.simulate', 'truth', {**names, **seed})}",
+        f"solution = {call_text('wellposed.solve', 'y', {**names, **rest, **seed})}",
+        "print(solution.report())",
+        'print("PSNR", wellposed.psnr(solution.image, truth))',
+    ]
+    return "\n".join(lines)
 
 
 def _matches(case: Case, only: Sequence[str]) -> bool:
@@ -229,8 +230,8 @@ def _row(outcome: Outcome) -> dict[str, str]:
     return {
         "operator": _named(problem.get("op")),
         "solver + prior": _methods(problem),
-        "baseline": _scores(outcome, "baseline"),
-        "restored": _scores(outcome, "result"),
+        "baseline, dB / SSIM": _scores(outcome, "baseline"),
+        "restored, dB / SSIM": _scores(outcome, "result"),
         "seconds": "-" if math.isnan(outcome.seconds) else f"{outcome.seconds:.1f}",
     }
 

@@ -20,6 +20,8 @@ complex to complex, which every FFT library does best.
 
 from __future__ import annotations
 
+from typing import Any
+
 import attrs
 import torch
 from torch import Tensor
@@ -54,17 +56,21 @@ class ChannelSpectra:
 
     def apply(self, x: Tensor) -> Tensor:
         """Return A x for `(*, C, H, W)`."""
-        return self._to_measurement(self._scaled * self._analyse(x))
+        if self._needs_twin(x):
+            return _Transform.apply(x, self, False)  # type: ignore[no-any-return]
+        return self._to_measurement(_times(self._analyse(x), self._scaled))
 
     def adjoint(self, y: Tensor) -> Tensor:
         """Return A^H y for `(*, C, h, w)`."""
+        if self._needs_twin(y):
+            return _Transform.apply(y, self, True)  # type: ignore[no-any-return]
         return self._join(self._synthesise(self._spectrum(y)))
 
     def gram(self, x: Tensor) -> Tensor:
         """Return A^H A x."""
         if self.stride > 1:
             return self.adjoint(self.apply(x))
-        return self._inverse(self._scaled_energy * fft(x))
+        return self._inverse(_times(fft(x), self._scaled_energy))
 
     def prox(self, v: Tensor, y: Tensor, tau: Tensor, tau_y: Tensor) -> Tensor:
         """Return `argmin_x 1/2 |A x - y|^2 + 1/(2 tau) |x - v|^2`.
@@ -74,8 +80,8 @@ class ChannelSpectra:
         if self.stride == 1:
             return self._square_prox(v, y, tau)
         residual = self._spectrum(y - self.apply(v))
-        update = self._synthesise(residual * (tau_y / (1 + tau_y * self.energy)))
-        return v + self._join(update)
+        shrunk = _times(residual, tau_y / (1 + tau_y * self.energy))
+        return v + self._join(self._synthesise(shrunk))
 
     def squared_norm(self) -> Tensor:
         """Return the largest eigenvalue of A A^H, of the batch shape."""
@@ -114,7 +120,7 @@ class ChannelSpectra:
     def _square_prox(self, v: Tensor, y: Tensor, tau: Tensor) -> Tensor:
         residual = torch.addcmul(fft(y), self.transfer.squeeze(-3), fft(v), value=-1)
         gain = self._scaled_back.squeeze(-3) * (tau / (1 + tau * self.energy))
-        return v + self._inverse(gain * residual)
+        return v + self._inverse(_times(residual, gain))
 
     def _analyse(self, x: Tensor) -> Tensor:
         if self.stride == 1:
@@ -123,7 +129,7 @@ class ChannelSpectra:
 
     def _to_measurement(self, products: Tensor) -> Tensor:
         y = self._inverse(products.sum(-3) if self.stride > 1 else products.squeeze(-3))
-        return y.real if self.paired else y
+        return y.real.contiguous() if self.paired else y
 
     def _spectrum(self, y: Tensor) -> Tensor:
         """Return the spectrum of y, whole where the phases of x are paired."""
@@ -137,10 +143,43 @@ class ChannelSpectra:
             return torch.fft.ifft2(spectrum, norm="forward")
         return _half_inverse(spectrum, self.size[1])
 
+    def _needs_twin(self, x: Tensor) -> bool:
+        """Whether autograd should get the adjoint as a whole, instead of one step after the other.
+
+        torch's backward of rfft2 goes through a full complex transform, at twice the cost.
+        """
+        if self.paired or not self.real or not x.requires_grad or not torch.is_grad_enabled():
+            return False
+        if torch.compiler.is_compiling() or self.transfer.requires_grad:
+            return False
+        lead = self.transfer.shape[:-4]
+        fits = x.shape[x.ndim - 3 - len(lead) : -3] == lead
+        wrapped = torch._C._functorch.is_functorch_wrapped_tensor
+        return fits and not wrapped(x) and not wrapped(self.transfer)
+
     def _join(self, phases: Tensor) -> Tensor:
         return (
             _from_pairs(phases, self.stride) if self.paired else _from_phases(phases, self.stride)
         )
+
+
+class _Transform(torch.autograd.Function):
+    """A or A^H as one step, whose derivative is the other."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, spectra: ChannelSpectra, adjoint: bool) -> Tensor:
+        ctx.spectra, ctx.adjoint = spectra, adjoint
+        return spectra.adjoint(x) if adjoint else spectra.apply(x)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
+        g = grads[0]
+        return ctx.spectra.apply(g) if ctx.adjoint else ctx.spectra.adjoint(g), None, None
+
+    @staticmethod
+    def jvp(ctx: Any, *tangents: Any) -> Tensor:
+        t: Tensor = tangents[0]
+        return ctx.spectra.adjoint(t) if ctx.adjoint else ctx.spectra.apply(t)  # type: ignore[no-any-return]
 
 
 @attrs.frozen(eq=False, slots=False)
@@ -218,6 +257,21 @@ def fft(x: Tensor) -> Tensor:
 def ifft(spectrum: Tensor, size: tuple[int, int], *, real: bool) -> Tensor:
     """Return the picture of a spectrum from `fft`."""
     return torch.fft.irfft2(spectrum, s=size) if real else torch.fft.ifft2(spectrum)
+
+
+def _times(fresh: Tensor, factor: Tensor) -> Tensor:
+    """Return the product, in the storage of `fresh` (a tensor that nobody else holds) if possible.
+
+    A new buffer costs more than the product: the system hands it out page by page.
+    """
+    if torch.compiler.is_compiling() or fresh.requires_grad or factor.requires_grad:
+        return fresh * factor
+    wrapped = torch._C._functorch.is_functorch_wrapped_tensor
+    if wrapped(fresh) or wrapped(factor):
+        return fresh * factor
+    if torch.broadcast_shapes(fresh.shape, factor.shape) != fresh.shape:
+        return fresh * factor
+    return fresh.mul_(factor)
 
 
 def _half_inverse(spectrum: Tensor, width: int) -> Tensor:

@@ -76,6 +76,21 @@ def test_every_package_is_listed_for_the_wheel():
     assert found == listed
 
 
+def test_every_data_file_is_listed_for_the_wheel():
+    data = PROJECT["tool"]["setuptools"]["package-data"]
+    listed = set()
+    for package, patterns in data.items():
+        folder = ROOT / "core" / package.removeprefix("wellposed").strip(".").replace(".", "/")
+        listed |= {p for pattern in patterns for p in folder.glob(pattern) if p.is_file()}
+    found = {
+        path
+        for folder in ("core", "registry", "plugins")
+        for path in (ROOT / folder).rglob("*")
+        if path.is_file() and path.suffix != ".py" and "__pycache__" not in path.parts
+    }
+    assert found == listed
+
+
 def test_every_plugin_folder_has_an_entry_point():
     points = PROJECT["project"]["entry-points"]["wellposed"]
     assert points == {name: f"wellposed.plugins.{name}" for name in PLUGINS}

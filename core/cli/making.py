@@ -25,30 +25,38 @@ def check(
 
     from .names import specs_called
 
-    specs = specs_called(name, kind)
-    try:
-        from wellposed.testing import run_checks
-    except ModuleNotFoundError as error:
-        from ..errors import BrokenPluginError
-
-        raise BrokenPluginError(
-            f"the kit needs {error.name}, which is not installed: pip install wellposed[testing]",
-            install="pip install wellposed[testing]",
-        ) from error
-    failed = 0
-    for spec in specs:
-        typer.echo(f"{spec.kind} {default_registry().reference(spec)}")
-        results = run_checks(spec.kind, default_registry().reference(spec))
-        for result in results:
-            word = "passed" if result.passed else "FAILED"
-            typer.echo(f"  {word}  {result.name}  ({result.seconds:.2f} s)")
-            if result.message and not result.passed:
-                typer.echo("".join(f"          {line}\n" for line in result.message.splitlines()))
-            failed += not result.passed
-        typer.echo(f"  {len(results)} checks")
+    if kind == "plugin":
+        subjects = [("plugin", name)]
+    else:
+        reference = default_registry().reference
+        subjects = [(spec.kind, reference(spec)) for spec in specs_called(name, kind)]
+    failed = sum(_check_one(*subject) for subject in subjects)
     if failed:
         typer.echo(f"{failed} checks failed.", err=True)
         raise typer.Exit(FAILED)
+
+
+def _check_one(kind: str, name: str) -> int:
+    """Print each check as it ends, and return how many failed."""
+    try:
+        from ..testing.runner import iter_checks
+    except ModuleNotFoundError as error:
+        from ..errors import BrokenPluginError
+
+        install = "pip install wellposed[testing]"
+        raise BrokenPluginError(
+            f"the kit needs {error.name}, which is not installed: {install}", install=install
+        ) from error
+    typer.echo(f"{kind} {name}")
+    total = failed = 0
+    for result in iter_checks(kind, name):
+        word = "passed" if result.passed else "FAILED"
+        typer.echo(f"  {word}  {result.name.removeprefix('test_')}  ({result.seconds:.2f} s)")
+        if not result.passed:
+            typer.echo("\n".join(f"      {line}" for line in result.message.splitlines()))
+        total, failed = total + 1, failed + (not result.passed)
+    typer.echo(f"  {total - failed} of {total} checks passed")
+    return failed
 
 
 @guarded
@@ -83,5 +91,6 @@ def new_plugin(
     """Start a plugin package: an operator, its manifest and its passing tests."""
     from ..scaffold import new_plugin as make
 
-    made = make(folder, name or folder.resolve().name)
-    typer.echo(f"made {made}")
+    for path in make(folder, name or folder.resolve().name):
+        typer.echo(path)
+    typer.echo(f"\nNow: pip install -e '{folder}[test]' && python -m pytest {folder}")

@@ -15,13 +15,13 @@ import attrs
 from torch import Tensor
 
 from ..files import write_bytes
-from .code import python_call
+from .code import call_text, hung, literal
 from .panels import Panel, shown
 
 if TYPE_CHECKING:
     from ..solution import Solution
 
-__all__ = ["Entry", "Panel", "entry_of", "python_call", "write_report"]
+__all__ = ["Entry", "Panel", "call_text", "entry_of", "facts_of", "hung", "literal", "write_report"]
 
 
 @attrs.frozen(eq=False, kw_only=True)
@@ -48,6 +48,7 @@ def entry_of(
     """Return the section about a solution; `problem` is what a problem file would hold."""
     p = solution.provenance
     steps = int(solution.steps.max())
+    arguments = {key: literal(value) for key, value in problem.items() if value is not None}
     measurement = solution.measurement
     panels = []
     if measurement is not None:
@@ -58,7 +59,7 @@ def entry_of(
         panels=panels,
         summary={"seconds": f"{p.seconds:.2f}", "steps": str(steps)},
         facts=facts_of(solution),
-        code=python_call("wellposed.solve", repr(source or title), problem),
+        code=call_text("wellposed.solve", repr(source or title), arguments),
         status=str(solution.status),
     )
 
@@ -126,7 +127,9 @@ def _cell(tag: str, text: str, numeric: bool) -> str:
 
 
 def _is_number(text: str) -> bool:
-    return not text or text == "-" or text.replace(".", "", 1).lstrip("-").isdigit()
+    """Tell whether a cell holds a number, several numbers, or nothing."""
+    parts = text.split(" / ")
+    return all(p in ("", "-") or p.replace(".", "", 1).lstrip("-").isdigit() for p in parts)
 
 
 def _section(number: int, entry: Entry) -> str:

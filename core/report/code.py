@@ -6,21 +6,28 @@ import pprint
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["python_call"]
+__all__ = ["call_text", "hung", "literal"]
 
 _WIDTH = 88
 
 
-def python_call(function: str, first: str, arguments: Mapping[str, Any]) -> str:
-    """Return a call as source text, one line per argument where one line is too long for all."""
-    shown = {
-        key: pprint.pformat(value, width=_WIDTH - 8, sort_dicts=False)
-        for key, value in arguments.items()
-        if value is not None
-    }
-    parts = [first, *(f"{key}={text}" for key, text in shown.items())]
+def literal(value: Any, *, indent: int = 4) -> str:
+    """Return plain data as Python text that fits behind a name."""
+    return pprint.pformat(value, width=_WIDTH - 12 - indent, sort_dicts=False)
+
+
+def call_text(function: str, first: str, arguments: Mapping[str, str]) -> str:
+    """Return a call as source text, one line per argument where one line is too long for all.
+
+    `first` and the arguments are source text themselves.
+    """
+    parts = [first, *(f"{name}={hung(text, len(name) + 1)}" for name, text in arguments.items())]
     line = f"{function}({', '.join(parts)})"
     if len(line) <= _WIDTH and "\n" not in line:
         return line
-    indented = [part.replace("\n", "\n        ") for part in parts]
-    return f"{function}(\n" + "".join(f"    {part},\n" for part in indented) + ")"
+    return f"{function}(\n" + "".join(f"    {hung(part, 4)},\n" for part in parts) + ")"
+
+
+def hung(text: str, columns: int) -> str:
+    """Return a text with its continuation lines moved to the right."""
+    return text.replace("\n", "\n" + " " * columns)

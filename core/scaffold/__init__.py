@@ -1,4 +1,4 @@
-"""A new plugin package from a template: it installs, and its tests pass, before a word is changed."""
+"""A new plugin package from a template, which installs and passes its tests as it is."""
 
 from __future__ import annotations
 

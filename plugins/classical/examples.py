@@ -90,7 +90,8 @@ class Drawn:
         return self.y.flatten(-3).unsqueeze(-1)
 
     def _shaped(self, column: Tensor) -> Tensor:
-        return column.squeeze(-1).unflatten(-1, self.op.in_shape)
+        x: Tensor = column.squeeze(-1).unflatten(-1, self.op.in_shape)
+        return x
 
     def case(
         self, solver: Solver, expected: Tensor | None, prior: Prior | None = None
@@ -143,7 +144,9 @@ def _scaled_adjoint(drawn: Drawn) -> Tensor:
     back = drawn.op._adjoint(drawn.y)
     again = drawn.op._apply(back)
     size = torch.linalg.vector_norm(back, dim=(-3, -2, -1), keepdim=True).square()
-    return back * size / torch.linalg.vector_norm(again, dim=(-3, -2, -1), keepdim=True).square()
+    seen = torch.linalg.vector_norm(again, dim=(-3, -2, -1), keepdim=True).square()
+    x: Tensor = back * size / seen
+    return x
 
 
 def adjoint() -> st.SearchStrategy[SolverCase]:

@@ -37,11 +37,14 @@ class SpectralFilter(ForwardOperator):
         return Equivariance()
 
     def _apply(self, x: Tensor) -> Tensor:
-        if x.is_complex():
-            return torch.fft.ifft2(torch.fft.fft2(x) * self.response)
         height, width = self.space.shape[1:]
-        half = self.response[:, : width // 2 + 1]
-        return torch.fft.irfft2(torch.fft.rfft2(x) * half, s=(height, width))
+        filtered: Tensor
+        if x.is_complex():
+            filtered = torch.fft.ifft2(torch.fft.fft2(x) * self.response)
+        else:
+            half = self.response[:, : width // 2 + 1]
+            filtered = torch.fft.irfft2(torch.fft.rfft2(x) * half, s=(height, width))
+        return filtered
 
     def _adjoint(self, y: Tensor) -> Tensor:
         return self._apply(y)
@@ -69,4 +72,5 @@ def energies(op: ForwardOperator, device: torch.device) -> Tensor:
     delta = op.out_space.zeros(op.batch_shape, device=device)
     delta[..., 0, 0] = 1
     # Rounding leaves values around zero where the operator removes a frequency.
-    return torch.fft.fft2(op._apply(op._adjoint(delta))).real.clamp_min(0)
+    values: Tensor = torch.fft.fft2(op._apply(op._adjoint(delta))).real.clamp_min(0)
+    return values

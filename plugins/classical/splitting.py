@@ -75,13 +75,14 @@ class Splitting:
         for block, point in zip(self.blocks, points, strict=True):
             rhs = rhs + block.operator._adjoint(point)
         if not self.quadratic:
-            terms = [(1.0, block.operator) for block in self.blocks]
-            return solve_normal(terms, rhs, x0=x0, rtol=self.rtol)
+            return solve_normal(
+                [(1.0, block.operator) for block in self.blocks], rhs, x0=x0, rtol=self.rtol
+            )
         # Divided by rho, so that the right-hand side keeps its size when the weight changes.
         tau = spread(1 / rho, op.in_space)
         rhs = rhs + tau * self.back
-        terms = [(tau, op), *((1.0, block.operator) for block in self.blocks)]
-        return solve_normal(terms, rhs, x0=x0, rtol=self.rtol)
+        rest = [(1.0, block.operator) for block in self.blocks]
+        return solve_normal([(tau, op), *rest], rhs, x0=x0, rtol=self.rtol)
 
 
 def split(problem: Problem, *, rtol: float) -> Splitting:

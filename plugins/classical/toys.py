@@ -43,11 +43,13 @@ class Dense(ForwardOperator):
 
     def _apply(self, x: Tensor) -> Tensor:
         flat = (self.matrix @ x.flatten(-3).unsqueeze(-1)).squeeze(-1)
-        return flat[..., None, None, :]
+        y: Tensor = flat[..., None, None, :]
+        return y
 
     def _adjoint(self, y: Tensor) -> Tensor:
         flat = (self.matrix.mH @ y.flatten(-3).unsqueeze(-1)).squeeze(-1)
-        return flat.unflatten(-1, self.in_shape)
+        x: Tensor = flat.unflatten(-1, self.in_shape)
+        return x
 
 
 @attrs.frozen(eq=False, kw_only=True)

@@ -82,13 +82,18 @@ def wellposed_components() -> Iterable[ComponentSpec]:
         "Parikh and Boyd, 2014, Proximal algorithms, section 6.1.1",
     )
     yield _operator(
-        "random_mask", "mask:RandomMask", "Random missing pixels, by fraction and seed", "Definition"
+        "random_mask",
+        "mask:RandomMask",
+        "Random missing pixels, by fraction and seed",
+        "Definition",
+    )
+    yield _operator("hole_mask", "mask:HoleMask", "A square hole, by size and place", "Definition")
+    yield _operator(
+        "crop", "framing:Crop", "Cutting off a margin that was not measured", "Definition"
     )
     yield _operator(
-        "hole_mask", "mask:HoleMask", "A square hole, by size and place", "Definition"
+        "pad", "framing:Pad", "Extension beyond the frame by a boundary rule", "NumPy pad"
     )
-    yield _operator("crop", "framing:Crop", "Cutting off a margin that was not measured", "Definition")
-    yield _operator("pad", "framing:Pad", "Extension beyond the frame by a boundary rule", "NumPy pad")
     yield _operator(
         "resize",
         "resize:Resize",
@@ -129,7 +134,10 @@ def wellposed_components() -> Iterable[ComponentSpec]:
         "matrix", "matrix:Matrix", "Any dense matrix, one for all or one per sample", "Definition"
     )
     yield _operator(
-        "sparse_matrix", "sparse_matrix:SparseMatrix", "Any sparse matrix, also from a file", "Definition"
+        "sparse_matrix",
+        "sparse_matrix:SparseMatrix",
+        "Any sparse matrix, also from a file",
+        "Definition",
     )
     yield _operator(
         "gaussian_sensing",

@@ -118,8 +118,10 @@ class ChannelMix(ForwardOperator):
 
     @property
     def _matrix(self) -> Tensor:
-        return self.response[0] if self.response.ndim == 3 and not self.batch_shape else (
-            self.response
+        return (
+            self.response[0]
+            if self.response.ndim == 3 and not self.batch_shape
+            else (self.response)
         )
 
 

@@ -10,7 +10,16 @@ from torch import Tensor
 from wellposed import Space
 from wellposed.errors import DtypeError, ParameterError, ShapeError
 
-__all__ = ["above", "batch_of", "complex_partner", "field_dtype", "picture_space", "real_dtype", "require_dtype", "whole"]
+__all__ = [
+    "above",
+    "batch_of",
+    "complex_partner",
+    "field_dtype",
+    "picture_space",
+    "real_dtype",
+    "require_dtype",
+    "whole",
+]
 
 _FIELDS = (torch.float32, torch.float64, torch.complex64, torch.complex128)
 # Tables, since torch.compile does not follow dtype.to_real() and to_complex().
@@ -36,7 +45,7 @@ def picture_space(who: str, shape: object, dtype: torch.dtype) -> Space:
 
 
 def whole(low: int) -> Callable[[object, Any, object], None]:
-    """Return a validator of whole numbers of at least `low`; None passes where it is the default."""
+    """Return a validator of whole numbers from `low` on; None passes where it is the default."""
 
     def check(instance: object, attribute: Any, value: object) -> None:
         if value is None and attribute.default is None:

@@ -19,6 +19,29 @@ from .resize import Resize
 from .resize_weights import METHODS
 from .sensing import GaussianSensing
 from .sparse_matrix import SparseMatrix
+from .wavelet import Wavelet
+from .wavelet_filters import FILTERS
+
+__all__ = [
+    "channel_mix",
+    "complexify",
+    "crop",
+    "finite_difference",
+    "fourier_sampling",
+    "gaussian_sensing",
+    "grayscale",
+    "hole_mask",
+    "identity",
+    "mask",
+    "matrix",
+    "multicoil_fourier",
+    "pad",
+    "radon",
+    "random_mask",
+    "resize",
+    "sparse_matrix",
+    "wavelet",
+]
 
 REAL, COMPLEX = torch.float64, torch.complex128
 Draw = st.DrawFn
@@ -239,5 +262,16 @@ def gaussian_sensing(draw: Draw) -> GaussianSensing:
         measurements=draw(st.one_of(st.none(), st.integers(1, min(most, 20)))),
         orthonormal=draw(st.booleans()),
         seed=draw(seeds()),
+        dtype=draw(_dtypes),
+    )
+
+
+@st.composite
+def wavelet(draw: Draw) -> Wavelet:
+    """Draw sizes smaller than the filter, odd ones, and more levels than they hold."""
+    return Wavelet(
+        in_shape=draw(image_shapes()),
+        wavelet=draw(st.sampled_from(sorted(FILTERS))),
+        levels=draw(st.one_of(st.none(), st.integers(1, 4))),
         dtype=draw(_dtypes),
     )

@@ -190,7 +190,9 @@ class HoleMask(_Masking):
 
     in_shape: tuple[int, int, int] = param(doc="shape (C, H, W) of the picture", unit="pixels")
     size: int | None = param(
-        None, doc="side of the hole; default: a quarter of the picture's", unit="pixels",
+        None,
+        doc="side of the hole; default: a quarter of the picture's",
+        unit="pixels",
         check=[whole(1), _in_picture],
     )
     top: int | None = param(None, doc="first missing row", unit="pixels", check=whole(0))

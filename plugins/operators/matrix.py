@@ -18,7 +18,9 @@ __all__ = ["Matrix", "measurement_space", "unknown_picture"]
 _LARGEST_SYSTEM = 1024
 
 
-def measurement_space(who: str, given: tuple[int, ...] | None, rows: int, dtype: torch.dtype) -> Space:
+def measurement_space(
+    who: str, given: tuple[int, ...] | None, rows: int, dtype: torch.dtype
+) -> Space:
     """Return the space of y, `out_shape` or `(rows,)`. Raises: ShapeError."""
     space = Space((rows,) if given is None else given, dtype)
     if space.numel != rows:
@@ -31,8 +33,7 @@ def measurement_space(who: str, given: tuple[int, ...] | None, rows: int, dtype:
 def unknown_picture(who: str) -> ShapeError:
     """Return the error of an operator whose measurements do not tell the picture's shape."""
     return ShapeError(
-        f"{who} cannot tell the shape of the picture from its measurement; give "
-        "in_shape=(C, H, W)."
+        f"{who} cannot tell the shape of the picture from its measurement; give in_shape=(C, H, W)."
     )
 
 

@@ -167,9 +167,7 @@ class Radon(ForwardOperator):
 
     def _system(self, device: torch.device) -> SparsePair:
         dtype = real_dtype(self.dtype)
-        return derived(
-            self, f"system {device}", lambda: system(self._geometry, dtype, device)
-        )
+        return derived(self, f"system {device}", lambda: system(self._geometry, dtype, device))
 
     def _apply(self, x: Tensor) -> Tensor:
         return self._system(x.device).apply(x.flatten(-2)).unflatten(-1, self._sinogram)

@@ -61,7 +61,8 @@ class Resize(ForwardOperator):
 
     in_shape: tuple[int, int, int] = param(doc="shape (C, H, W) of the picture", unit="pixels")
     scale: float | tuple[float, float] | None = param(
-        None, doc="factor, or one each for rows and columns; default 1/2 without a size",
+        None,
+        doc="factor, or one each for rows and columns; default 1/2 without a size",
         check=_factor,
     )
     size: tuple[int, int] | None = param(

@@ -140,9 +140,7 @@ def _let_torch_warn_once() -> None:
     """Let torch say once, unheard, that its CSR tensors are in beta: it does not say so again."""
     with _without_beta_warning():
         index = torch.tensor([0, 1], dtype=torch.int32)
-        torch.sparse_csr_tensor(
-            index, index[:1], torch.ones(1), size=(1, 1), check_invariants=True
-        )
+        torch.sparse_csr_tensor(index, index[:1], torch.ones(1), size=(1, 1), check_invariants=True)
 
 
 @contextlib.contextmanager

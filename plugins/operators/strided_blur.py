@@ -23,6 +23,8 @@ from .geometry import (
 
 __all__ = ["StridedBlur"]
 
+_DEFAULT_STRIDE = 2
+
 
 def _default_kernel(op: StridedBlur) -> Tensor:
     return named_kernel(None, "bicubic", stride=op.stride, dtype=torch.float32)
@@ -55,7 +57,7 @@ class StridedBlur(Convolution):
 
     in_shape: tuple[int, int, int] = param(doc="shape (C, H, W) of the picture", unit="pixels")
     stride: int = param(
-        4, doc="one pixel in `stride` is kept, along each axis", converter=as_stride
+        _DEFAULT_STRIDE, doc="one pixel in `stride` is kept, along each axis", converter=as_stride
     )
     offset: int = param(
         attrs.Factory(_default_offset, takes_self=True),
@@ -88,7 +90,7 @@ class StridedBlur(Convolution):
     @classmethod
     def image_space_for(cls, y_space: Space, **params: Any) -> Space:
         """Return the picture of `stride` times the size (with 'valid': the smallest that fits)."""
-        stride = params.get("stride", 4)
+        stride = params.get("stride", _DEFAULT_STRIDE)
         return smallest_picture(
             y_space,
             named_kernel(params.get("kernel"), "bicubic", stride=stride, dtype=y_space.dtype),
@@ -102,7 +104,10 @@ class StridedBlur(Convolution):
     def for_image(cls, space: Space, **params: Any) -> Self:
         """Build the operator for pictures of `space`; the kernel may be a name."""
         params["kernel"] = named_kernel(
-            params.get("kernel"), "bicubic", stride=params.get("stride", 4), dtype=space.dtype
+            params.get("kernel"),
+            "bicubic",
+            stride=params.get("stride", _DEFAULT_STRIDE),
+            dtype=space.dtype,
         )
         params.setdefault("in_shape", space.shape)
         return cls(**params)

@@ -88,6 +88,11 @@ class SkimageTV(Denoiser):
     """
 
     strength: float = param(1.0, doc="The weight in units of sigma.", check=above(0))
+    eps: float = param(
+        2e-4,
+        doc="It stops when a step changes the objective by less than this part.",
+        check=above(0),
+    )
     max_steps: int = param(200, doc="Budget of iterations.", check=above(0, whole=True))
 
     def denoise(self, v: Tensor, sigma: Tensor | float) -> Tensor:
@@ -95,12 +100,12 @@ class SkimageTV(Denoiser):
         return denoise_arrays(v, sigma, who=self.name, one=self._one)
 
     def _one(self, v: Array, sigma: float) -> Array:
-        from skimage.restoration import denoise_tv_chambolle
+        from skimage import restoration
 
         # Its stopping rule compares with the first step: any scale will do, and this one is ours.
         return sigma * np.asarray(
-            denoise_tv_chambolle(
-                v / sigma, self.strength, max_num_iter=self.max_steps, channel_axis=0
+            restoration.denoise_tv_chambolle(
+                v / sigma, self.strength, self.eps, self.max_steps, channel_axis=0
             )
         )
 
@@ -130,9 +135,9 @@ class SkimageNLM(Denoiser):
         return denoise_arrays(v, sigma, who=self.name, one=self._one)
 
     def _one(self, v: Array, sigma: float) -> Array:
-        from skimage.restoration import denoise_nl_means
+        from skimage import restoration
 
-        result = denoise_nl_means(
+        result = restoration.denoise_nl_means(
             np.ascontiguousarray(np.moveaxis(v, 0, -1)) / sigma,
             patch_size=self.patch_size,
             patch_distance=self.patch_distance,
@@ -194,4 +199,5 @@ class BM3D(Denoiser):
             result = np.moveaxis(bm3d.bm3d_rgb(hwc, _BM3D_SIGMA, self.profile), -1, 0)
         else:
             result = np.stack([bm3d.bm3d(c, _BM3D_SIGMA, self.profile, stages) for c in z])
-        return scale * result[:, :height, :width]
+        restored: Array = scale * result[:, :height, :width]
+        return restored

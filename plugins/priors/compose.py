@@ -103,9 +103,7 @@ class SumOfPriors(BoundedProx, AnalysisPrior):
     tolerance: float = param(
         3e-3, doc="Guaranteed error of the proximal map, relative to |v|.", check=above(0)
     )
-    max_steps: int = param(
-        1000, doc="Budget of the proximal map.", check=above(0, whole=True)
-    )
+    max_steps: int = param(1000, doc="Budget of the proximal map.", check=above(0, whole=True))
 
     def value(self, x: Tensor) -> Tensor:
         """Return R(x) for each sample; shape `batch`."""
@@ -180,9 +178,7 @@ class Constrained(BoundedProx, AnalysisPrior):
         doc="Guaranteed error, relative to |v|, of a proximal map that the prior has no way for.",
         check=above(0),
     )
-    max_steps: int = param(
-        1000, doc="Budget of that proximal map.", check=above(0, whole=True)
-    )
+    max_steps: int = param(1000, doc="Budget of that proximal map.", check=above(0, whole=True))
 
     def __attrs_post_init__(self) -> None:
         check_order(self.lower, self.upper, who=self.name)

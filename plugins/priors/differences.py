@@ -15,9 +15,7 @@ __all__ = ["gradient_operator", "identity_operator"]
 def gradient_operator(space: Space, boundary: str) -> ForwardOperator:
     """Return the forward differences along height and width, `(C, H, W) -> (2, C, H, W)`."""
     cls = default_registry().load("operator", "finite_difference")
-    return cast(
-        ForwardOperator, cls(in_shape=space.shape, dtype=space.dtype, boundary=boundary)
-    )
+    return cast(ForwardOperator, cls(in_shape=space.shape, dtype=space.dtype, boundary=boundary))
 
 
 @functools.lru_cache(maxsize=16)

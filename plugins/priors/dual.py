@@ -108,7 +108,7 @@ def dual_prox(
     Under `vmap` and `torch.compile` no value can be looked at: all `max_steps` are taken.
     Gradients go through the iteration; its memory grows with the steps.
     """
-    space, batch = terms[0][1].in_space, v.shape[:-3]
+    batch = v.shape[:-3]
     duals = _terms(terms, tau, batch)
     tau = tau.expand(*batch, 1, 1, 1)
 
@@ -139,7 +139,9 @@ def dual_prox(
                     break
             t = torch.where(_turned(ahead, new, old, duals), 1.0, t)
         t, beta = momentum(t)
-        ahead = [n + _wide(beta, n.ndim - len(batch)) * (n - o) for n, o in zip(new, old, strict=True)]
+        ahead = [
+            n + _wide(beta, n.ndim - len(batch)) * (n - o) for n, o in zip(new, old, strict=True)
+        ]
         old = new
     if watch:
         warn_unconverged(active, accuracy)
@@ -187,9 +189,7 @@ def _terms(
         bound = bound + op.norm_bound().square()
     # A picture of one pixel has no differences: any dual step will do.
     rate = step * torch.where(bound > 0, bound, 1)
-    return [
-        _Term(prior, op, rate, 1 / _wide(rate, op.out_space.ndim)) for prior, op in terms
-    ]
+    return [_Term(prior, op, rate, 1 / _wide(rate, op.out_space.ndim)) for prior, op in terms]
 
 
 @torch.no_grad()

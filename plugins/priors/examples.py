@@ -19,6 +19,7 @@ from .nlm import NonLocalMeans
 from .separable import L0, L1, Box, NonNegative, Zero
 from .tikhonov import Tikhonov
 from .tv import TV
+from .wavelet import CycleSpinning, WaveletL1
 
 Draw = st.DrawFn
 Case = st.SearchStrategy[PriorCase]
@@ -75,6 +76,35 @@ def tv_cases(draw: Draw) -> PriorCase:
 
 
 @st.composite
+def _wavelet_fields(draw: Draw) -> dict[str, Any]:
+    return {
+        "wavelet": draw(st.sampled_from(["haar", "db2", "db4"])),
+        "levels": draw(st.sampled_from([None, 1, 3])),
+        "joint_channels": draw(st.booleans()),
+    }
+
+
+@st.composite
+def wavelet_l1_cases(draw: Draw) -> PriorCase:
+    """Draw filters longer than the picture, too."""
+    prior = WaveletL1(
+        weight=draw(_weights()), free_approximation=draw(st.booleans()), **draw(_wavelet_fields())
+    )
+    return PriorCase(prior=prior, space=draw(_spaces()))
+
+
+@st.composite
+def wavelet_cycle_spinning_cases(draw: Draw) -> PriorCase:
+    """Draw both thresholds, and more shifts than pixels."""
+    prior = CycleSpinning(
+        threshold=draw(st.sampled_from(["hard", "soft"])),
+        shifts=draw(st.integers(1, 3)),
+        **draw(_wavelet_fields()),
+    )
+    return PriorCase(prior=prior, space=draw(_spaces()))
+
+
+@st.composite
 def l1_cases(draw: Draw) -> PriorCase:
     """Draw weights."""
     return PriorCase(prior=L1(weight=draw(_weights())), space=draw(_spaces()))
@@ -107,21 +137,19 @@ def zero_cases(draw: Draw) -> PriorCase:
 
 
 @st.composite
-def _analysis(draw: Draw, batch: tuple[int | None, ...] = (None,)) -> AnalysisPrior:
-    kind = draw(st.sampled_from(["tv", "l1", "tikhonov"]))
-    if kind == "l1":
-        return L1(weight=draw(_weights(batch)))
-    prior: TV | Tikhonov = draw(_tvs() if kind == "tv" else _tikhonovs())
+def _analysis(draw: Draw) -> AnalysisPrior:
+    kinds: list[st.SearchStrategy[Any]] = [_tvs(), _tikhonovs(), st.builds(L1, weight=_weights())]
+    kinds.append(st.builds(WaveletL1, weight=_weights()))
+    prior: AnalysisPrior = draw(st.one_of(kinds))
     return prior
 
 
 @st.composite
 def sum_cases(draw: Draw) -> PriorCase:
-    """Draw one to three terms."""
-    terms = tuple(draw(st.lists(_analysis(), min_size=1, max_size=3)))
-    return PriorCase(
-        prior=SumOfPriors(priors=terms, **_ACCURATE), space=draw(_spaces(most=5)), rtol=1e-3
-    )
+    """Draw one or two terms."""
+    terms = tuple(draw(st.lists(_analysis(), min_size=1, max_size=2)))
+    prior = SumOfPriors(priors=terms, tolerance=3e-4, max_steps=50_000)
+    return PriorCase(prior=prior, space=draw(_spaces(most=4)), rtol=1e-3)
 
 
 @st.composite
@@ -135,9 +163,7 @@ def smooth_sum_cases(draw: Draw) -> PriorCase:
 def constrained_cases(draw: Draw) -> PriorCase:
     """Draw bounds that bite."""
     bounds = draw(st.sampled_from([(0.0, 1.0), (None, 0.5), (0.2, None)]))
-    prior = Constrained(
-        prior=draw(_analysis()), lower=bounds[0], upper=bounds[1], **_ACCURATE
-    )
+    prior = Constrained(prior=draw(_analysis()), lower=bounds[0], upper=bounds[1], **_ACCURATE)
     return PriorCase(prior=prior, space=draw(_spaces(real=True, most=5)), rtol=1e-3)
 
 
@@ -203,14 +229,18 @@ def network_denoiser_cases(draw: Draw) -> PriorCase:
     space = draw(_spaces())
     how = draw(st.sampled_from(["none", "argument", "map"]))
     network = MeanNetwork(space.shape[0], space.shape[0] + (how == "map"))
-    prior = NetworkDenoiser(network=network, noise_input=how, scale=draw(st.sampled_from([1.0, 255.0])))
+    prior = NetworkDenoiser(
+        network=network, noise_input=how, scale=draw(st.sampled_from([1.0, 255.0]))
+    )
     return PriorCase(prior=prior, space=space)
 
 
 @st.composite
 def prox_denoiser_cases(draw: Draw) -> PriorCase:
     """Draw priors."""
-    prior = draw(st.sampled_from([TV(**_ACCURATE), L1(), Tikhonov(weight=1.0)]))
+    prior = draw(
+        st.sampled_from([TV(weight=1.0, **_ACCURATE), L1(weight=1.0), Tikhonov(weight=1.0)])
+    )
     return PriorCase(prior=ProxDenoiser(prior=prior), space=draw(_spaces(most=6)), rtol=1e-3)
 
 

@@ -41,7 +41,10 @@ class NonLocalMeans(Denoiser):
     """
 
     patch: int = param(
-        1, doc="Radius of the patches that are compared.", unit="pixels", check=above(-1, whole=True)
+        1,
+        doc="Radius of the patches that are compared.",
+        unit="pixels",
+        check=above(-1, whole=True),
     )
     search: int = param(
         8, doc="Radius of the window that is searched.", unit="pixels", check=above(0, whole=True)
@@ -77,8 +80,8 @@ class NonLocalMeans(Denoiser):
                 here, there = _overlap(down, right, (height, width), 0)
                 near, far = _overlap(down, right, (height, width), margin)
                 weight = self._weights(wide[near], wide[far], variance)
-                total[here].addcmul_(weight, v[there])
-                total[there].addcmul_(weight, v[here])
+                total[here].add_(weight * v[there])
+                total[there].add_(weight * v[here])
                 norm[here].add_(weight)
                 norm[there].add_(weight)
         return total / norm
@@ -99,9 +102,7 @@ class NonLocalMeans(Denoiser):
 Window = tuple[EllipsisType, slice, slice]
 
 
-def _overlap(
-    down: int, right: int, size: tuple[int, int], margin: int
-) -> tuple[Window, Window]:
+def _overlap(down: int, right: int, size: tuple[int, int], margin: int) -> tuple[Window, Window]:
     """Return the pixels whose shifted partner lies in the picture, and the partners."""
     height, width = size[0] + 2 * margin, size[1] + 2 * margin
     left = max(-right, 0)

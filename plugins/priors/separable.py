@@ -16,6 +16,7 @@ from wellposed import (
     param,
     short,
 )
+
 from .bounded import BoundedProx, Bounds, check_order, clamp, meet
 from .differences import identity_operator
 from .values import finite, non_negative, per_sample, picture_space, scaled, shrink, total
@@ -39,7 +40,7 @@ class L1(BoundedProx, AnalysisPrior):
     """
 
     weight: float | Tensor = param(
-        1.0,
+        1e-2,
         doc="Multiplies the functional; one value, or one per sample.",
         check=non_negative,
         repr=short,
@@ -88,7 +89,7 @@ class L0(ProximalPrior):
     """
 
     weight: float | Tensor = param(
-        1.0,
+        1e-4,
         doc="Multiplies the functional; one value, or one per sample.",
         check=non_negative,
         repr=short,

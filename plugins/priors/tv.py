@@ -7,7 +7,6 @@ import torch
 from torch import Tensor
 from wellposed import AnalysisPrior, ForwardOperator, Space, param, short
 
-
 from .bounded import BoundedProx, Bounds, clamp
 from .differences import gradient_operator
 from .dual import Accuracy, can_watch, prox_by_dual, reference_norm
@@ -41,8 +40,8 @@ class TV(BoundedProx, AnalysisPrior):
     of that. Where a gradient of the map is asked for, it goes through the iteration.
 
     Shapes: pictures `(*batch, C, H, W)`; L x `(*batch, 2, C, H, W)`.
-    Units: weight: data term per picture unit, since the data term is `1/2 |Ax - y|^2`; denoising
-    noise of standard deviation sigma takes about `0.7 sigma` to `sigma`.
+    Units: weight: picture units. To denoise at standard deviation sigma, about `1.1 sigma` for RGB
+    with `joint_channels`, `0.7 sigma` for one channel or separate ones.
     Raises: ShapeError, DtypeError, ParameterError.
     Warns: NotConvergedWarning when the proximal map stops at max_steps.
     Cost: the proximal map: about 14 passes over the picture per step, 50 to 200 steps.
@@ -52,7 +51,9 @@ class TV(BoundedProx, AnalysisPrior):
     """
 
     weight: float | Tensor = param(
-        1.0, doc="Multiplies the functional; one value, or one per sample.", check=non_negative,
+        1e-2,
+        doc="Multiplies the functional; one value, or one per sample.",
+        check=non_negative,
         repr=short,
     )
     isotropic: bool = param(True, doc="Euclidean length of the gradient; else the sum of both.")
@@ -65,9 +66,7 @@ class TV(BoundedProx, AnalysisPrior):
     tolerance: float = param(
         3e-3, doc="Guaranteed error of the proximal map, relative to |v - mean(v)|.", check=above(0)
     )
-    max_steps: int = param(
-        1000, doc="Budget of the proximal map.", check=above(0, whole=True)
-    )
+    max_steps: int = param(1000, doc="Budget of the proximal map.", check=above(0, whole=True))
 
     def value(self, x: Tensor) -> Tensor:
         """Return R(x) for each sample; shape `batch`."""

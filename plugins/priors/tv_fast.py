@@ -7,6 +7,8 @@ coupled, and the real and imaginary parts), and the dual field has its two direc
 
 from __future__ import annotations
 
+from typing import Any
+
 import attrs
 import torch
 from torch import Tensor
@@ -54,11 +56,12 @@ class Layout:
     def project(self, q: Tensor, radius: Tensor | float) -> None:
         """Shorten each group of q to at most `radius`, in place."""
         if not self.isotropic and q.shape[-3] == 1:
-            q.clamp_(-radius, radius)  # type: ignore[call-overload, operator]
+            limit: Any = radius  # the overloads of clamp do not take the union
+            torch.clamp(q, -limit, limit, out=q)
             return
         length = self.length(q)
         # Where both vanish, 0 / tiny is 0; tiny is the smallest normal number, not a tolerance.
-        length.clamp_min_(radius).clamp_min_(torch.finfo(q.dtype).tiny)  # type: ignore[arg-type]
+        length.clamp_min_(radius).clamp_min_(torch.finfo(q.dtype).tiny)
         q.mul_(length.reciprocal_().mul_(radius))
 
     def gradient(self, x: Tensor, out: Tensor) -> Tensor:

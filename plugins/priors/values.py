@@ -74,7 +74,9 @@ def non_negative(instance: object, attribute: Any, value: object) -> None:
                 f"{type(instance).__name__}.{attribute.name} expects a number, or a real tensor "
                 f"with one value per sample; got {value.dtype} of shape {tuple(value.shape)}."
             )
-    elif isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < math.inf:
+    elif (
+        isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < math.inf
+    ):
         raise ParameterError(
             f"{type(instance).__name__}.{attribute.name} expects a finite number of at least 0, "
             f"or one value per sample; got {value!r}."

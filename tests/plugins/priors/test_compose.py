@@ -23,7 +23,7 @@ def picture(*shape: int, dtype: torch.dtype = torch.float64, seed: int = 0) -> T
 def by_admm(v: Tensor, tau: float, tv: float, l1: float, low: float, high: float) -> Tensor:
     """TV (anisotropic) + l1 within bounds, by ADMM with dense matrices: another algorithm."""
     n = v.numel()
-    op = TV().analysis(Space(tuple(v.shape), v.dtype))
+    op = TV(weight=1.0).analysis(Space(tuple(v.shape), v.dtype))
     d = op.as_matrix()
     stacked = torch.cat((d, torch.eye(n, dtype=v.dtype), torch.eye(n, dtype=v.dtype)))
     solve = torch.linalg.inv(torch.eye(n, dtype=v.dtype) / tau + stacked.T @ stacked)
@@ -33,11 +33,13 @@ def by_admm(v: Tensor, tau: float, tv: float, l1: float, low: float, high: float
     for _ in range(5000):
         x = solve @ (v.flatten() / tau + stacked.T @ (z - u))
         s = stacked @ x + u
-        z = torch.cat((
-            s[:m].sign() * (s[:m].abs() - tv).clamp_min(0),
-            s[m : m + n].sign() * (s[m : m + n].abs() - l1).clamp_min(0),
-            s[m + n :].clamp(low, high),
-        ))
+        z = torch.cat(
+            (
+                s[:m].sign() * (s[:m].abs() - tv).clamp_min(0),
+                s[m : m + n].sign() * (s[m : m + n].abs() - l1).clamp_min(0),
+                s[m + n :].clamp(low, high),
+            )
+        )
         u = s - z
     return x.reshape(v.shape)
 
@@ -100,13 +102,13 @@ def test_constrained_separable_priors_are_exact() -> None:
 def test_concatenated_is_an_operator() -> None:
     for dtype in (torch.float64, torch.complex128):
         space = Space((2, 3, 4), dtype)
-        op = Concatenated((TV(boundary="circular").analysis(space), L1().analysis(space)))
+        op = Concatenated((TV(boundary="circular").analysis(space), L1(weight=1.0).analysis(space)))
         dense = op.as_matrix()
         torch.testing.assert_close(op.H.as_matrix(), dense.mH)
         x = picture(2, 3, 4, dtype=dtype)
         torch.testing.assert_close(op.gram(x).flatten(), dense.mH @ (dense @ x.flatten()))
         assert op.equivariance() is not None
-        assert Concatenated((TV().analysis(space),)).equivariance() is None
+        assert Concatenated((TV(weight=1.0).analysis(space),)).equivariance() is None
 
 
 def test_smooth_sum() -> None:
@@ -121,13 +123,18 @@ def test_smooth_sum() -> None:
 def test_built_by_name_with_nested_priors() -> None:
     from wellposed.edge import build_prior
 
-    prior = build_prior({
-        "name": "constrained",
-        "params": {
-            "prior": {"name": "sum", "params": {"priors": ["tv", {"name": "l1", "params": {"weight": 1e-2}}]}},
-            "upper": None,
-        },
-    })
+    prior = build_prior(
+        {
+            "name": "constrained",
+            "params": {
+                "prior": {
+                    "name": "sum",
+                    "params": {"priors": ["tv", {"name": "l1", "params": {"weight": 1e-2}}]},
+                },
+                "upper": None,
+            },
+        }
+    )
     assert isinstance(prior, Constrained)
     assert isinstance(prior.prior, SumOfPriors)
     assert [p.name for p in prior.prior.priors] == ["TV", "L1"]
@@ -144,7 +151,7 @@ class Pairs(AnalysisPrior):
     """An analysis operator to something that is no stack of pictures."""
 
     def analysis(self, space: Space) -> ForwardOperator:
-        gradient = TV().analysis(space)
+        gradient = TV(weight=1.0).analysis(space)
         return stack([gradient, gradient])
 
     def analysis_value(self, u: Tensor) -> Tensor:
@@ -155,19 +162,25 @@ class Pairs(AnalysisPrior):
 
 
 def test_errors() -> None:
-    with pytest.raises(ParameterError, match=r"SumOfPriors.priors expects at least one prior.*got none"):
+    with pytest.raises(
+        ParameterError, match=r"SumOfPriors.priors expects at least one prior.*got none"
+    ):
         SumOfPriors(priors=())
-    with pytest.raises(ParameterError, match=r"each a AnalysisPrior; got NonLocalMeans|got NonLocalMeans"):
-        SumOfPriors(priors=(TV(), NonLocalMeans()))  # type: ignore[arg-type]
+    with pytest.raises(
+        ParameterError, match=r"each a AnalysisPrior; got NonLocalMeans|got NonLocalMeans"
+    ):
+        SumOfPriors(priors=(TV(weight=1.0), NonLocalMeans()))  # type: ignore[arg-type]
     with pytest.raises(ParameterError, match=r"SmoothSum.priors .* got TV"):
-        SmoothSum(priors=(TV(),))  # type: ignore[arg-type]
+        SmoothSum(priors=(TV(weight=1.0),))  # type: ignore[arg-type]
     with pytest.raises(ParameterError, match=r"expects a tuple of priors; got list"):
-        SumOfPriors(priors=[TV()])  # type: ignore[arg-type]
-    with pytest.raises(ParameterError, match=r"Constrained.prior expects an AnalysisPrior .* NonNegative"):
+        SumOfPriors(priors=[TV(weight=1.0)])  # type: ignore[arg-type]
+    with pytest.raises(
+        ParameterError, match=r"Constrained.prior expects an AnalysisPrior .* NonNegative"
+    ):
         Constrained(prior=NonNegative())  # type: ignore[arg-type]
     with pytest.raises(ParameterError, match=r"Constrained expects lower <= upper"):
-        Constrained(prior=TV(), lower=2.0)
+        Constrained(prior=TV(weight=1.0), lower=2.0)
     with pytest.raises(DtypeError, match=r"Constrained expects real pictures"):
-        Constrained(prior=TV()).prox(picture(1, 3, 3, dtype=torch.complex128), 1.0)
+        Constrained(prior=TV(weight=1.0)).prox(picture(1, 3, 3, dtype=torch.complex128), 1.0)
     with pytest.raises(IncompatibleError, match=r"pictures of the size of x, \(1, 4, 4\)"):
-        SumOfPriors(priors=(TV(), Pairs())).analysis(Space((1, 4, 4), torch.float64))
+        SumOfPriors(priors=(TV(weight=1.0), Pairs())).analysis(Space((1, 4, 4), torch.float64))

@@ -89,7 +89,12 @@ def test_complex_soft_threshold_keeps_the_phase() -> None:
 def test_scale_equivariance(scale: float) -> None:
     for dtype in (torch.float64, torch.float32):
         v = picture(3, 2, 4, 5, dtype=dtype)
-        for prior, power in ((L1(), 1), (L0(), 2), (Tikhonov(), 0), (NonNegative(), 0)):
+        for prior, power in (
+            (L1(weight=1.0), 1),
+            (L0(weight=1.0), 2),
+            (Tikhonov(), 0),
+            (NonNegative(), 0),
+        ):
             got = prior.prox(scale * v, 0.3 * scale**power) / scale
             torch.testing.assert_close(got, prior.prox(v, 0.3))
 
@@ -97,12 +102,13 @@ def test_scale_equivariance(scale: float) -> None:
 def test_one_number_per_sample_with_as_many_samples_as_columns() -> None:
     v, tau = picture(4, 2, 3, 4), torch.tensor([0.0, 0.1, 0.5, 2.0], dtype=torch.float64)
     for make in (L1, L0, Tikhonov):
-        together, weighted = make().prox(v, tau), make(weight=tau).prox(v, 0.5)
+        together, weighted = make(weight=1.0).prox(v, tau), make(weight=tau).prox(v, 0.5)
         for i in range(4):
-            torch.testing.assert_close(together[i], make().prox(v[i], float(tau[i])))
+            torch.testing.assert_close(together[i], make(weight=1.0).prox(v[i], float(tau[i])))
             torch.testing.assert_close(weighted[i], make(weight=float(tau[i])).prox(v[i], 0.5))
         torch.testing.assert_close(
-            make(weight=tau).value(v), torch.stack([tau[i] * make(weight=1.0).value(v[i]) for i in range(4)])
+            make(weight=tau).value(v),
+            torch.stack([tau[i] * make(weight=1.0).value(v[i]) for i in range(4)]),
         )
 
 
@@ -136,7 +142,9 @@ def test_bounds_meet() -> None:
 
 
 def test_errors() -> None:
-    with pytest.raises(ParameterError, match=r"Box expects lower <= upper; got lower=1.0 and upper=0.0"):
+    with pytest.raises(
+        ParameterError, match=r"Box expects lower <= upper; got lower=1.0 and upper=0.0"
+    ):
         Box(lower=1.0, upper=0.0)
     with pytest.raises(ParameterError, match=r"Box.upper expects a finite number, or None"):
         Box(upper=math.inf)
@@ -149,8 +157,10 @@ def test_errors() -> None:
     with pytest.raises(ShapeError, match=r"NonNegative expects pictures|Box expects pictures"):
         NonNegative().prox(torch.ones(3, 3), 1.0)
     with pytest.raises(DtypeError, match=r"L1 expects pictures as a floating-point .* got list"):
-        L1().prox([1.0], 1.0)  # type: ignore[arg-type]
-    with pytest.raises(ShapeError, match=r"one value per sample, of shape \(2,\); got shape \(3,\)"):
+        L1(weight=1.0).prox([1.0], 1.0)  # type: ignore[arg-type]
+    with pytest.raises(
+        ShapeError, match=r"one value per sample, of shape \(2,\); got shape \(3,\)"
+    ):
         L1(weight=torch.ones(3)).value(picture(2, 1, 3, 3))
 
 

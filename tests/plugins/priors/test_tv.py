@@ -17,7 +17,7 @@ SHAPES = [(1, 1, 1), (3, 1, 5), (2, 4, 1), (1, 3, 4), (3, 5, 4)]
 
 
 def tight(**kw: object) -> TV:
-    return TV(tolerance=1e-7, max_steps=200_000, **kw)  # type: ignore[arg-type]
+    return TV(**{"weight": 1.0, "tolerance": 1e-7, "max_steps": 200_000, **kw})  # type: ignore[arg-type]
 
 
 def picture(*shape: int, dtype: torch.dtype = torch.float64, seed: int = 0) -> Tensor:
@@ -72,8 +72,9 @@ def is_optimal(p: Tensor, v: Tensor, lam: float, kind: tuple[bool, bool, str]) -
         return float(0.5 * (x - v).abs().square().sum()) + lam * tv
 
     at_p = objective(p)
-    others = [p + s * picture(*p.shape, dtype=p.dtype, seed=k) for k in range(4)
-              for s in (1e-3, 1e-1)]
+    others = [
+        p + s * picture(*p.shape, dtype=p.dtype, seed=k) for k in range(4) for s in (1e-3, 1e-1)
+    ]
     others += [v, p + 1e-2 * (v - p), p - 1e-2 * (v - p), p.mean((-2, -1), keepdim=True) + 0 * p]
     return all(
         objective(z) >= at_p + 0.5 * float((z - p).abs().square().sum()) - 1e-6 * (1 + at_p)
@@ -165,7 +166,11 @@ def test_error_is_within_the_guarantee() -> None:
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 def test_scale_equivariance(scale: float, dtype: torch.dtype) -> None:
     v = 0.5 + picture(3, 8, 7, dtype=dtype)
-    for prior in (TV(), TV(isotropic=False), Constrained(prior=TV(), lower=None, upper=None)):
+    for prior in (
+        TV(weight=1.0),
+        TV(weight=1.0, isotropic=False),
+        Constrained(prior=TV(weight=1.0), lower=None, upper=None),
+    ):
         want = prior.prox(v, 0.2)
         got = prior.prox(scale * v, 0.2 * scale) / scale
         torch.testing.assert_close(got, want, rtol=0, atol=1e-4 if dtype == torch.float32 else 1e-9)
@@ -174,9 +179,11 @@ def test_scale_equivariance(scale: float, dtype: torch.dtype) -> None:
 def test_a_constant_moves_through() -> None:
     v = picture(3, 6, 6)
     for prior in (tight(weight=0.3), tight(weight=0.3, joint_channels=False)):
-        torch.testing.assert_close(prior.prox(v + 7, 1.0), prior.prox(v, 1.0) + 7, atol=1e-5, rtol=0)
+        torch.testing.assert_close(
+            prior.prox(v + 7, 1.0), prior.prox(v, 1.0) + 7, atol=1e-5, rtol=0
+        )
     flat = torch.full((2, 5, 5), 0.3, dtype=torch.float64)
-    assert torch.equal(TV().prox(flat, 3.0), flat)
+    assert torch.equal(TV(weight=1.0).prox(flat, 3.0), flat)
 
 
 def test_large_step_gives_the_mean() -> None:
@@ -202,7 +209,7 @@ def test_per_sample_steps_and_weights_with_as_many_samples_as_columns() -> None:
         alone = tight().prox(v[i], float(tau[i]))
         torch.testing.assert_close(together[i], alone, atol=1e-6, rtol=0)
         torch.testing.assert_close(weighted[i], alone, atol=1e-6, rtol=0)
-    torch.testing.assert_close(TV(weight=tau).value(v), tau * TV().value(v))
+    torch.testing.assert_close(TV(weight=tau).value(v), tau * TV(weight=1.0).value(v))
 
 
 def test_gradients_go_through_the_prox() -> None:
@@ -231,7 +238,7 @@ def test_vmap_takes_the_whole_budget_and_agrees() -> None:
 
 def test_value_has_a_gradient_where_the_picture_is_flat() -> None:
     x = torch.zeros(1, 3, 3, dtype=torch.float64, requires_grad=True)
-    (grad,) = torch.autograd.grad(TV().value(x).sum(), x)
+    (grad,) = torch.autograd.grad(TV(weight=1.0).value(x).sum(), x)
     assert torch.equal(grad, torch.zeros_like(grad))
 
 
@@ -239,7 +246,7 @@ def test_a_nan_spoils_its_own_sample_only() -> None:
     v = picture(3, 1, 6, 6)
     bad = v.clone()
     bad[1, 0, 2, 2] = torch.nan
-    got, want = TV().prox(bad, 0.3), TV().prox(v, 0.3)
+    got, want = TV(weight=1.0).prox(bad, 0.3), TV(weight=1.0).prox(v, 0.3)
     torch.testing.assert_close(got[[0, 2]], want[[0, 2]])
     assert bool(got[1].isnan().any())
 
@@ -261,15 +268,15 @@ def test_errors() -> None:
     with pytest.raises(ParameterError, match=r"expected one of 'zero', 'circular'"):
         TV(boundary="mirror")
     with pytest.raises(ParameterError, match=r"TV expects tau to be finite and at least 0; got -1"):
-        TV().prox(picture(1, 3, 3), -1.0)
+        TV(weight=1.0).prox(picture(1, 3, 3), -1.0)
     with pytest.raises(ShapeError, match=r"TV expects tau as a number or one value per sample"):
-        TV().prox(picture(2, 1, 3, 3), torch.ones(3))
+        TV(weight=1.0).prox(picture(2, 1, 3, 3), torch.ones(3))
     with pytest.raises(ShapeError, match=r"TV expects pictures of shape \(\*batch, C, H, W\)"):
-        TV().prox(picture(3, 3), 1.0)
+        TV(weight=1.0).prox(picture(3, 3), 1.0)
     with pytest.raises(DtypeError, match=r"TV expects pictures as a floating-point or complex"):
-        TV().value(torch.ones(1, 3, 3, dtype=torch.uint8))
+        TV(weight=1.0).value(torch.ones(1, 3, 3, dtype=torch.uint8))
     with pytest.raises(DtypeError, match=r"TV expects real pictures; got torch.complex128"):
-        TV().prox_within(picture(1, 3, 3, dtype=torch.complex128), 1.0, (0.0, 1.0))
+        TV(weight=1.0).prox_within(picture(1, 3, 3, dtype=torch.complex128), 1.0, (0.0, 1.0))
 
 
 def test_sum_of_one_is_that_prior() -> None:

@@ -1,0 +1,52 @@
+"""Every registered component passes its kit: a new plugin gets these tests by being registered.
+
+The draws are the same in every run. `WELLPOSED_SEARCH=1` draws others, to look for trouble.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import os
+from typing import Any
+
+import pytest
+from wellposed.registry import default_registry
+from wellposed.testing import check_names, kit_for
+from wellposed.testing.runner import KITS
+
+# Enough to reach the hard sizes, few enough for a minute or two on two slow cores.
+EXAMPLES = {"operator": 12, "bilinear": 10, "kernel": 15, "prior": 10, "solver": 4, "noise": 15}
+SEARCH = bool(os.environ.get("WELLPOSED_SEARCH"))
+OURS = [s for s in default_registry().specs() if s.dist == "wellposed" and s.kind in EXAMPLES]
+MODULES = {"bm3d": "bm3d", "skimage": "skimage"}  # extra: the module that it brings
+
+
+@functools.cache
+def kit(kind: str, name: str) -> Any:
+    """Return the kit of a component; one for all its checks, which share what costs time."""
+    found = kit_for(kind, name, max_examples=EXAMPLES.get(kind), reproducible=not SEARCH)
+    type(found).max_seconds = 4.0
+    return found
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "check"),
+    [(s.kind, s.name, check) for s in OURS for check in check_names(s.kind)],
+)
+def test_component(kind: str, name: str, check: str) -> None:
+    for extra in default_registry().spec(kind, name).extras:
+        try:
+            importlib.import_module(MODULES.get(extra, extra))
+        except ModuleNotFoundError:
+            pytest.skip(f"needs the extra {extra}")
+    getattr(kit(kind, name), check)()
+
+
+@pytest.mark.parametrize("check", check_names("plugin"))
+def test_plugin(check: str) -> None:
+    getattr(kit("plugin", "wellposed"), check)()
+
+
+def test_every_kind_with_a_kit_is_run() -> None:
+    assert set(EXAMPLES) | {"plugin"} == set(KITS)
