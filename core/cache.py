@@ -27,8 +27,10 @@ def derived(owner: object, key: str, compute: Callable[[], T], *inputs: Tensor) 
         return cache[key]
     if torch.compiler.is_compiling() or not _is_safe(inputs):
         return compute()
-    # A parameter that needs no grad gives a constant: it must not see the caller's grad mode.
-    value = compute()
+    # A parameter that needs no grad gives a constant. Inside torch.func.grad even a tensor made
+    # from nothing would carry the transform's level, and must not outlive it.
+    with torch._C._DisableFuncTorch():
+        value = compute()
     if cache is None:
         cache = {}
         object.__setattr__(owner, _SLOT, cache)

@@ -28,7 +28,7 @@ from .report import Entry, Panel, call_text, facts_of, hung, literal, write_repo
 from .samples import sample
 from .solution import Solution, Status
 
-__all__ = ["Case", "load_cases", "run_demo"]
+__all__ = ["Case", "load_cases", "run_case", "run_demo"]
 
 _QUICK_SIZE: Final = 96
 _INTRO: Final = (
@@ -62,7 +62,7 @@ class Case:
         top = (picture.shape[-1] - _QUICK_SIZE) // 2 - _QUICK_SIZE // 2  # her face
         side = f"{top}:{top + _QUICK_SIZE}"
         return (
-            picture[..., top : top + _QUICK_SIZE, top : top + _QUICK_SIZE].contiguous(),
+            picture[..., top : top + _QUICK_SIZE, top : top + _QUICK_SIZE],
             f'wellposed.sample("{self.sample}")[..., {side}, {side}]',
         )
 
@@ -188,9 +188,9 @@ def _compared(
 
 def _code(case: Case, made_by: str) -> str:
     p = {key: value for key, value in case.problem.items() if value is not None}
-    names = {key: key for key in ("op", "noise") if key in p}
+    names: dict[str, str] = {key: key for key in ("op", "noise") if key in p}
     seed = {"seed": literal(p["seed"])} if "seed" in p else {}
-    rest = {key: literal(p[key]) for key in ("solver", "prior") if key in p}
+    rest: dict[str, str] = {key: literal(p[key]) for key in ("solver", "prior") if key in p}
     lines = ["import wellposed", ""]
     lines += [f"{name} = {hung(literal(p[name]), len(name) + 3)}" for name in names]
     lines += [

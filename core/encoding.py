@@ -36,13 +36,14 @@ def encode(
     from PIL import Image
 
     full = full[..., 0] if full.shape[-1] == 1 else full
-    options: dict[str, Any] = {
+    formats: dict[str, dict[str, Any]] = {
         ".png": {"format": "PNG"},
         ".jpg": {"format": "JPEG", "quality": 95, "subsampling": 0},
         ".jpeg": {"format": "JPEG", "quality": 95, "subsampling": 0},
         ".webp": {"format": "WEBP", "lossless": True, "exact": True},
         ".bmp": {"format": "BMP"},
-    }[suffix]
+    }
+    options = formats[suffix]
     if suffix != ".bmp":
         options |= {k: v for k, v in (("icc_profile", icc), ("exif", exif)) if v}
     buffer = io.BytesIO()
@@ -61,7 +62,7 @@ def _deep_png(full: np.ndarray, icc: bytes | None, exif: bytes | None) -> bytes:
     import imagecodecs
 
     full = full[..., 0] if full.shape[-1] == 1 else full
-    data: bytes = imagecodecs.png_encode(np.ascontiguousarray(full))
+    data = bytes(imagecodecs.png_encode(np.ascontiguousarray(full)))
     extra = b""
     if icc:
         extra += _chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(icc))

@@ -82,15 +82,18 @@ def solve_normal(
 ) -> Tensor:
     """Solve `(shift I + sum_i w_i A_i^H A_i) x = rhs`, the normal equations of quadratic terms.
 
-    At once in the Fourier domain when every operator commutes with all shifts and keeps channels
-    apart; otherwise by conjugate gradients (started at `x0`), with implicit gradients.
+    At once when every A_i^H A_i is a multiple of the identity; in the Fourier domain when each is
+    that, or its operator commutes with all shifts and keeps channels apart; otherwise by conjugate
+    gradients (started at `x0`), with implicit gradients.
 
     Shapes: rhs `(*batch, *in_space.shape)`; each weight positive, a number or broadcastable to
     rhs. The sum must be positive definite.
     """
     space = terms[0][1].in_space
     if all(_gram_fits_fourier(op) for _, op in terms):
-        energy = sum(w * _gram_spectrum(op) for w, op in terms) + shift
+        energy = sum(w * _gram_spectrum(op, rhs.device) for w, op in terms) + shift
+        if all(op.column_gram() is not None for _, op in terms):
+            return rhs / energy
         size = (space.shape[1], space.shape[2])
         return ifft(fft(rhs) / energy, size, real=not space.dtype.is_complex)
 
@@ -103,18 +106,26 @@ def solve_normal(
     return spd_solve(apply, rhs, space, x0=x0, rtol=rtol, max_steps=max_steps)
 
 
-def _gram_spectrum(op: ForwardOperator) -> Tensor:
-    """Return the eigenvalues of A^H A, one per channel and frequency, `(*batch, C, H, w')`."""
+def _gram_spectrum(op: ForwardOperator, device: torch.device) -> Tensor | float:
+    """Return the eigenvalues of A^H A, one per channel and frequency, `(*batch, C, H, w')`.
+
+    An operator without parameters has no device of its own, and a spectrum for each that it meets.
+    """
+    column = op.column_gram()
+    if column is not None:
+        return column
 
     def compute() -> Tensor:
-        delta = op.in_space.zeros(op.batch_shape, device=op.device)
+        delta = op.in_space.zeros(op.batch_shape, device=device)
         delta[..., 0, 0] = 1
         return fft(op._gram(delta)).real
 
-    return derived(op, "gram_spectrum", compute, *tensors_in(op))
+    return derived(op, f"gram_spectrum {device}", compute, *tensors_in(op))
 
 
 def _gram_fits_fourier(op: ForwardOperator) -> bool:
+    if op.column_gram() is not None:
+        return op.in_space.ndim == 3
     known = op.equivariance()
     if known is None or op.in_space.ndim != 3:
         return False

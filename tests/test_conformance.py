@@ -35,12 +35,29 @@ def kit(kind: str, name: str) -> Any:
     [(s.kind, s.name, check) for s in OURS for check in check_names(s.kind)],
 )
 def test_component(kind: str, name: str, check: str) -> None:
+    if lacks := missing(kind, name):
+        pytest.skip(lacks)
+    getattr(kit(kind, name), check)()
+
+
+@functools.cache
+def missing(kind: str, name: str) -> str:
+    """Return why a component cannot be checked here: an extra, or no examples."""
     for extra in default_registry().spec(kind, name).extras:
         try:
             importlib.import_module(MODULES.get(extra, extra))
         except ModuleNotFoundError:
-            pytest.skip(f"needs the extra {extra}")
-    getattr(kit(kind, name), check)()
+            return f"needs the extra {extra}"
+    try:
+        kit(kind, name).instances()
+    except Exception as error:  # told once, by the test of the plugin's examples
+        return f"has no examples: {error}"
+    return ""
+
+
+@pytest.mark.parametrize(("kind", "name"), [(s.kind, s.name) for s in OURS])
+def test_has_examples(kind: str, name: str) -> None:
+    assert not missing(kind, name).startswith("has no examples"), missing(kind, name)
 
 
 @pytest.mark.parametrize("check", check_names("plugin"))

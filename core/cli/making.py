@@ -93,4 +93,5 @@ def new_plugin(
 
     for path in make(folder, name or folder.resolve().name):
         typer.echo(path)
-    typer.echo(f"\nNow: pip install -e '{folder}[test]' && python -m pytest {folder}")
+    place = folder if folder.is_absolute() else f"./{folder}"  # pip takes a bare name for a package
+    typer.echo(f"\nNow: pip install -e '{place}[test]' && python -m pytest {place}")

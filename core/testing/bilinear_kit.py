@@ -62,7 +62,11 @@ class BilinearKit(ComponentKit[BilinearOperator]):
         op = trial.subject
         w, x = _arguments(op, trial)
         v, z = trial.randn(op.w_space, 2), trial.randn(op.x_space, 3)
-        for name, f, p, q in (("w", lambda t: op(t, x), w, v), ("x", lambda t: op(w, t), x, z)):
+        sections: list[tuple[str, Callable[[Tensor], Tensor], Tensor, Tensor]] = [
+            ("w", lambda t: op(t, x), w, v),
+            ("x", lambda t: op(w, t), x, z),
+        ]
+        for name, f, p, q in sections:
             fp, fq = f(p), f(q)
             scale = norm(fp, op.out_space) + norm(fq, op.out_space)
             for a, b in ((0.7, -1.3), (1e6, 0.0), (1e-6, 0.0), (0.0, 0.0)):

@@ -12,6 +12,7 @@ import attrs
 import torch
 from hypothesis import strategies as st
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 from wellposed.registry import param
 
 from ..errors import ParameterError
@@ -280,7 +281,7 @@ class _Once(torch.autograd.Function):
         return x.clone()
 
     @staticmethod
-    @torch.autograd.function.once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, g: Tensor) -> Tensor:
         return g
 
@@ -294,7 +295,8 @@ def _counted(op: FaultyBlur, x: Tensor) -> Tensor:
     cache = getattr(op, "_derived_cache", None) or {"calls": 0}
     cache["calls"] += 1
     object.__setattr__(op, "_derived_cache", cache)
-    return x * (1 + 1e-6 * cache["calls"])
+    calls: int = cache["calls"]
+    return x * (1 + 1e-6 * calls)
 
 
 def _printed(op: FaultyBlur, x: Tensor) -> Tensor:

@@ -185,14 +185,15 @@ class FaultyPrior(SmoothPrior, ProximalPrior, AnalysisPrior, Denoiser):
     def analysis_prox(self, u: Tensor, tau: Tensor | float) -> Tensor:
         """Return `u / (1 + tau weight)`."""
         factor = 1.1 if self.fault == "analysis map of another step" else 1
-        return u / (1 + factor * _events(tau) * self.weight)
+        p: Tensor = u / (1 + factor * _events(tau) * self.weight)
+        return p
 
     def denoise(self, v: Tensor, sigma: Tensor | float) -> Tensor:
         """Return the mean of each picture, more of it the more noise there is."""
         level = torch.as_tensor(sigma, dtype=v.abs().dtype)
         if self.fault == "denoises at zero":
             level = level + 0.01
-        share = _events(level / (level + 0.02))
+        share: Tensor = _events(level / (level + 0.02))
         mean = v.mean((-3, -2, -1), keepdim=True)
         if self.fault == "adds noise":
             return v + share * (v - mean)

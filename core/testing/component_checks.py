@@ -208,7 +208,9 @@ class ComponentKit(Kit[Subject]):
                 continue
             if "float" in str(field.type):
                 continue
-            self._refused(component, {field.alias: value + 0.5}, f"{field.name}={value + 0.5}")
+            self._refused(
+                component, {field.alias or field.name: value + 0.5}, f"{field.name}={value + 0.5}"
+            )
 
     @check(share=0.1)
     def test_refuses_unknown_parameters(self, trial: Trial[Any]) -> None:
@@ -217,7 +219,7 @@ class ComponentKit(Kit[Subject]):
             return
         registry = self.registry or default_registry()
         kind, name = self.component
-        names = [f.alias for f in fields_of(component_of(trial.subject)) if f.init]
+        names = [f.alias or f.name for f in fields_of(component_of(trial.subject)) if f.init]
         typo = (names[0] if names else "value") + "x"
         register_types()
         try:
@@ -264,9 +266,10 @@ class ComponentKit(Kit[Subject]):
             same = (other == value) | (other.isnan() & value.isnan())  # equal infinities, too
             gap, size = torch.where(same, 0, other - value).abs(), value.abs()
             error = float(gap.max()) if gap.numel() else 0.0
-            size = float(size[size.isfinite()].max()) if bool(size.isfinite().any()) else 0.0
-            if not error <= max(32 * float(torch.finfo(value.dtype).eps), rtol) * size:
-                fail(f"{what}: {name} differs by {error:.1e} (values up to {size:.1e}).")
+            known = size[size.isfinite()]
+            largest = float(known.max()) if known.numel() else 0.0
+            if not error <= max(32 * float(torch.finfo(value.dtype).eps), rtol) * largest:
+                fail(f"{what}: {name} differs by {error:.1e} (values up to {largest:.1e}).")
 
 
 def _holds_code(component: object) -> bool:

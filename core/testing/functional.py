@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,7 +15,7 @@ from .measure import norm
 __all__ = ["check_prox"]
 
 
-def competitors(p: Tensor, v: Tensor, trial: Trial[object]) -> Iterator[tuple[str, Tensor]]:
+def competitors(p: Tensor, v: Tensor, trial: Trial[Any]) -> Iterator[tuple[str, Tensor]]:
     """Yield points that a proximal point p of v must be no worse than."""
     yield "v itself", v
     yield "zero", torch.zeros_like(v)
@@ -36,7 +37,7 @@ def check_prox(
     v: Tensor,
     tau: Tensor,
     space: Space,
-    trial: Trial[object],
+    trial: Trial[Any],
     *,
     convex: bool,
     rtol: float,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -152,10 +152,11 @@ class NoiseKit(ComponentKit[Noise]):
         tau = _spread(torch.full((3, *own), 0.3, dtype=torch.float64), space)
         bad = z.clone()
         bad[0] = torch.nan
-        for name, f in {
+        maps: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
             "grad": lambda z, y, t: noise.grad(z, y),
             "prox": lambda z, y, t: noise.prox(z, y, t),
-        }.items():
+        }
+        for name, f in maps.items():
             what = f"{noise.name}.{name}: sample 1 of 3"
             together = f(z, y, tau)
             assert_close(together[1], f(z[1], y[1], tau[1]), space, what=what)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from typing import Any
 
 import attrs
@@ -38,7 +39,7 @@ def operator_of_sample(op: ForwardOperator, index: int) -> ForwardOperator | Non
     for count in range(len(found), 0, -1):
         for chosen in itertools.combinations(found, count):
             changes: dict[str, Any] = {
-                f.alias: getattr(op, f.name)[index : index + 1] for f in chosen
+                f.alias or f.name: getattr(op, f.name)[index : index + 1] for f in chosen
             }
             try:
                 one = attrs.evolve(op, **changes)  # type: ignore[misc]
@@ -137,7 +138,7 @@ class BatchChecks(ComponentKit[ForwardOperator]):
         """No method writes into its argument."""
         op = trial.subject
         x, y = trial.randn(op.in_space), trial.randn(op.out_space, 1)
-        calls = {
+        calls: dict[str, tuple[Callable[[], Tensor], Tensor]] = {
             "A x": (lambda: op(x), x),
             "A^H y": (lambda: op.H(y), y),
             "gram(x)": (lambda: op.gram(x), x),

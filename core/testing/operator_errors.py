@@ -88,8 +88,8 @@ class ErrorChecks(ComponentKit[ForwardOperator]):
         batch = (2, *op.batch_shape)
         v, y = op.in_space.zeros(batch), op.out_space.zeros(batch)
         more = op.out_space.zeros((3, *op.batch_shape))
-        for arguments in ((v, more), (v[..., :0], y), (v, y[..., :0])):
-            self._raises(lambda a=arguments: op.data_prox(*a, 0.1), ShapeError, "data_prox")
+        for a, b in ((v, more), (v[..., :0], y), (v, y[..., :0])):
+            self._raises(lambda a=a, b=b: op.data_prox(a, b, 0.1), ShapeError, "data_prox")
         other = torch.complex64 if op.in_space.dtype.is_complex else torch.float32
         self._raises(lambda: op.data_prox(v.to(other), y, 0.1), DtypeError, "data_prox")
 
@@ -98,9 +98,9 @@ class ErrorChecks(ComponentKit[ForwardOperator]):
         """`image_space_for` gives a picture size whose operator has the measurement's space."""
         op, cls = trial.subject, type(trial.subject)
         own = {
-            f.alias: getattr(op, f.name)
+            f.alias or f.name: getattr(op, f.name)
             for f in fields_of(op)
-            if f.init and f.alias not in ("in_shape", "dtype")
+            if f.init and f.name not in ("in_shape", "dtype")
         }
         try:
             space = cls.image_space_for(op.out_space, **own)

@@ -37,7 +37,7 @@ def float_fields(op: Any) -> Iterator[tuple[str, Tensor]]:
 
 def with_parameter(op: Any, name: str, value: Tensor) -> Any:
     """Return the component with another tensor in one field; None when it refuses it."""
-    alias = next(f.alias for f in fields_of(op) if f.name == name)
+    alias = next(f.alias or f.name for f in fields_of(op) if f.name == name)
     try:
         return attrs.evolve(op, **{alias: value})
     except WellposedError:

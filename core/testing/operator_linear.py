@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -56,8 +55,8 @@ def dot_test(op: ForwardOperator, x: Tensor, y: Tensor) -> None:
 class LinearChecks(ComponentKit[ForwardOperator]):
     """Needs `outputs`; see `OperatorKit`."""
 
-    oracle: ClassVar[Callable[[ForwardOperator], Tensor] | None] = None
-    """An independent dense matrix of an operator, for `test_matches_the_oracle`."""
+    oracle: ClassVar[Any] = None
+    """A static method: an independent dense matrix of an operator."""
 
     @check()
     def test_spaces_are_honest(self, trial: T) -> None:
@@ -143,18 +142,7 @@ class LinearChecks(ComponentKit[ForwardOperator]):
             back = back.real
         assert_close(back, op.H(y), op.in_space, what=f"{op.name}.as_matrix().mH @ y")
         if not op.batch_shape:
-            self._scipy_agrees(op, trial)
-
-    @staticmethod
-    def _scipy_agrees(op: ForwardOperator, trial: T) -> None:
-        flat = op.as_scipy()
-        x, y = trial.randn(op.in_space, batch=()), trial.randn(op.out_space, 1, batch=())
-        ax = torch.as_tensor(flat.matvec(x.reshape(-1).numpy())).reshape(op.out_space.shape)
-        aty = torch.as_tensor(flat.rmatvec(y.reshape(-1).numpy())).reshape(op.in_space.shape)
-        assert_close(ax.to(y.dtype), op(x), op.out_space, what=f"{op.name}.as_scipy().matvec")
-        if aty.is_complex() and not x.is_complex():
-            aty = aty.real
-        assert_close(aty, op.H(y), op.in_space, what=f"{op.name}.as_scipy().rmatvec")
+            _scipy_agrees(op, trial)
 
     @check()
     def test_gram_is_adjoint_after_operator(self, trial: T) -> None:
@@ -221,21 +209,7 @@ class LinearChecks(ComponentKit[ForwardOperator]):
             moved, want = op(x.roll(known.stride, axis)), ax.roll(1, axis)
             assert_close(moved, want, op.out_space, what=what, rtol=1e-12)
         if known.channelwise and op.in_space.ndim == 3:
-            self._keeps_channels_apart(op, x)
-
-    @staticmethod
-    def _keeps_channels_apart(op: ForwardOperator, x: Tensor) -> None:
-        for channel in range(op.in_space.shape[0]):
-            one = torch.zeros_like(x)
-            one[..., channel, :, :] = x[..., channel, :, :]
-            answer = op.H(op(one))
-            mixed = answer.clone()
-            mixed[..., channel, :, :] = 0
-            if bool((norm(mixed, op.in_space) > 1e-12 * norm(answer, op.in_space)).any()):
-                fail(
-                    f"{op.name} declares channelwise equivariance, but A^H A mixes channels. "
-                    f"{place_of(mixed, op.in_space)}"
-                )
+            _keeps_channels_apart(op, x)
 
     @check(share=0.5)
     def test_initial_estimate_is_a_picture(self, trial: T) -> None:
@@ -271,3 +245,28 @@ class LinearChecks(ComponentKit[ForwardOperator]):
         flat = Space((got.shape[-2] * got.shape[-1],), got.dtype)
         got, want = got.reshape(-1, flat.numel), want.reshape(-1, flat.numel)
         assert_close(got, want, flat, what=f"{op.name}.as_matrix() against the oracle", rtol=1e-11)
+
+
+def _keeps_channels_apart(op: ForwardOperator, x: Tensor) -> None:
+    for channel in range(op.in_space.shape[0]):
+        one = torch.zeros_like(x)
+        one[..., channel, :, :] = x[..., channel, :, :]
+        answer = op.H(op(one))
+        mixed = answer.clone()
+        mixed[..., channel, :, :] = 0
+        if bool((norm(mixed, op.in_space) > 1e-12 * norm(answer, op.in_space)).any()):
+            fail(
+                f"{op.name} declares channelwise equivariance, but A^H A mixes channels. "
+                f"{place_of(mixed, op.in_space)}"
+            )
+
+
+def _scipy_agrees(op: ForwardOperator, trial: T) -> None:
+    flat = op.as_scipy()
+    x, y = trial.randn(op.in_space, batch=()), trial.randn(op.out_space, 1, batch=())
+    ax = torch.as_tensor(flat.matvec(x.reshape(-1).numpy())).reshape(op.out_space.shape)
+    aty = torch.as_tensor(flat.rmatvec(y.reshape(-1).numpy())).reshape(op.in_space.shape)
+    assert_close(ax.to(y.dtype), op(x), op.out_space, what=f"{op.name}.as_scipy().matvec")
+    if aty.is_complex() and not x.is_complex():
+        aty = aty.real
+    assert_close(aty, op.H(y), op.in_space, what=f"{op.name}.as_scipy().rmatvec")

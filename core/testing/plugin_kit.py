@@ -9,6 +9,7 @@ import inspect
 import re
 import subprocess
 import sys
+from types import ModuleType
 from typing import ClassVar
 
 from wellposed.registry import KINDS, ComponentSpec, Registry, default_registry
@@ -157,7 +158,7 @@ class PluginKit:
         registry = self.registry or default_registry()
         return [spec for spec in registry.specs() if _same(spec.dist, self._name())]
 
-    def _code(self) -> list[object]:
+    def _code(self) -> list[ModuleType]:
         """Return the modules that hold the components."""
         names = sorted({spec.target.partition(":")[0] for spec in self._specs()})
         return [importlib.import_module(name) for name in names]

@@ -388,6 +388,5 @@ def _codes(prior: GenerativePrior, x: Tensor, space: Space) -> Tensor:
     flat = x.flatten(-space.ndim)
     count = int(torch.Size(prior.latent_shape).numel())
     repeats = -(-count // flat.shape[-1])
-    return flat.repeat(*(1,) * (flat.ndim - 1), repeats)[..., :count].unflatten(
-        -1, prior.latent_shape
-    )
+    longer = flat.repeat(*(1,) * (flat.ndim - 1), repeats)[..., :count]
+    return longer.reshape(*flat.shape[:-1], *prior.latent_shape)

@@ -60,7 +60,7 @@ class SolverKit(ComponentKit[SolverCase]):
         if not isinstance(case.solver, IterativeSolver):
             return
         for budget in (1, 2, 3):
-            solver = attrs.evolve(case.solver, max_steps=budget)
+            solver = _limited(case.solver, budget)
             seen: list[int] = []
             found = solver.solve(case.problem, callback=_recorder(seen))
             longest = max([v.shape[-1] for v in found.history.values()], default=0)
@@ -74,7 +74,7 @@ class SolverKit(ComponentKit[SolverCase]):
         case = trial.subject
         if not isinstance(case.solver, IterativeSolver) or case.expected is None:
             return
-        found = attrs.evolve(case.solver, max_steps=1).solve(case.problem)
+        found = _limited(case.solver, 1).solve(case.problem)
         space = case.problem.image_space
         error = norm(found.image - case.expected, space) / norm(case.expected, space)
         for status, far in zip(found.statuses, error.reshape(-1), strict=True):
@@ -310,6 +310,10 @@ class _Squared(NonlinearOperator):
 
 def _with(problem: Problem, **changes: Any) -> Problem:
     return attrs.evolve(problem, **changes)
+
+
+def _limited(solver: Any, budget: int) -> Any:
+    return attrs.evolve(solver, max_steps=budget)
 
 
 def _stacked(problem: Problem, measurements: Sequence[Tensor]) -> Problem:

@@ -42,9 +42,8 @@ class Dense(ForwardOperator):
         return tuple(self.matrix.shape[:-2])
 
     def _apply(self, x: Tensor) -> Tensor:
-        flat = (self.matrix @ x.flatten(-3).unsqueeze(-1)).squeeze(-1)
-        y: Tensor = flat[..., None, None, :]
-        return y
+        y: Tensor = (self.matrix @ x.flatten(-3).unsqueeze(-1)).squeeze(-1)
+        return y[..., None, None, :]
 
     def _adjoint(self, y: Tensor) -> Tensor:
         flat = (self.matrix.mH @ y.flatten(-3).unsqueeze(-1)).squeeze(-1)

@@ -145,11 +145,18 @@ def _corner_area(x: Tensor, y: Tensor, r: Tensor) -> Tensor:
     sign = x.sign() * y.sign()
     a, b = torch.minimum(x.abs(), r), torch.minimum(y.abs(), r)
     # Up to `knee` the side y = b cuts the circle off; from there on the circle itself does.
-    knee = torch.minimum(a, (r**2 - b**2).clamp_min(0).sqrt())
+    knee = torch.minimum(a, _root(r**2 - b**2))
     return sign * (b * knee + _under_circle(a, r) - _under_circle(knee, r))
 
 
 def _under_circle(x: Tensor, r: Tensor) -> Tensor:
     """Return the integral of sqrt(r^2 - t^2) from 0 to x."""
     ratio = (x / r).clamp(-1, 1)
-    return r**2 * (ratio * (1 - ratio**2).clamp_min(0).sqrt() + ratio.asin()) / 2
+    cosine = _root(1 - ratio**2)
+    return r**2 * (ratio * cosine + torch.atan2(ratio, cosine)) / 2
+
+
+def _root(t: Tensor) -> Tensor:
+    """Return the square root where t is positive, else 0, with a gradient of 0 there."""
+    inside = t > 0
+    return torch.where(inside, torch.where(inside, t, 1).sqrt(), 0)

@@ -218,8 +218,10 @@ def _lay(w: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def _fft(x: Tensor) -> Tensor:
-    return torch.fft.fft2(x) if x.is_complex() else torch.fft.rfft2(x)
+    result: Tensor = torch.fft.fft2(x) if x.is_complex() else torch.fft.rfft2(x)
+    return result
 
 
 def _inverse(spectrum: Tensor, size: tuple[int, int], *, real: bool) -> Tensor:
-    return torch.fft.irfft2(spectrum, s=size) if real else torch.fft.ifft2(spectrum)
+    result: Tensor = torch.fft.irfft2(spectrum, s=size) if real else torch.fft.ifft2(spectrum)
+    return result

@@ -48,7 +48,7 @@ class ChannelMix(ForwardOperator):
 
     @_space.default
     def _make_space(self) -> Space:
-        space, response = picture_space("ChannelMix", self.in_shape, self.dtype), self.response
+        space, response = picture_space(self), self.response
         if response.ndim not in (2, 3) or response.shape[-1] != space.shape[0]:
             raise ShapeError(
                 f"ChannelMix.response expects (O, C) or (1|B, O, C) with C = {space.shape[0]}, the "
@@ -143,7 +143,7 @@ class Grayscale(ForwardOperator):
 
     @_space.default
     def _make_space(self) -> Space:
-        space = picture_space("Grayscale", self.in_shape, self.dtype)
+        space = picture_space(self)
         if space.shape[0] != 3:
             raise ShapeError(
                 f"Grayscale.in_shape expects a colour picture (3, H, W); got {space.shape}. "

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import attrs
 import torch
 from torch import Tensor
 from wellposed import Space
@@ -36,11 +37,19 @@ def field_dtype(instance: object, attribute: Any, value: object) -> None:
         )
 
 
-def picture_space(who: str, shape: object, dtype: torch.dtype) -> Space:
-    """Return the space of pictures `(C, H, W)`. Raises: ParameterError, ShapeError."""
-    space = Space(shape, dtype)  # type: ignore[arg-type]  # converted and checked there
+def picture_space(op: Any) -> Space:
+    """Return the space of pictures `(C, H, W)` of an operator with `in_shape` and `dtype`.
+
+    For the default of a computed field: attrs runs all defaults before any validator, so the
+    other fields are validated here first.
+    Raises: ParameterError, ShapeError, and what the validators raise.
+    """
+    attrs.validate(op)
+    space = Space(op.in_shape, op.dtype)
     if space.ndim != 3:
-        raise ShapeError(f"{who}.in_shape expects a picture (C, H, W); got {space.shape}.")
+        raise ShapeError(
+            f"{type(op).__name__}.in_shape expects a picture (C, H, W); got {space.shape}."
+        )
     return space
 
 

@@ -151,7 +151,8 @@ def _parts(kernel: Tensor, stride: int) -> Tensor:
     padding = (0, width - kernel.shape[-1], 0, height - kernel.shape[-2])
     reverse = F.pad(kernel.conj().resolve_conj().flip(-2, -1), padding)
     phases = reverse.unflatten(-2, (-1, stride)).unflatten(-1, (-1, stride))
-    return phases.movedim((-3, -1), (-4, -3)).flatten(-4, -3).flip(-2, -1)
+    result: Tensor = phases.movedim((-3, -1), (-4, -3)).flatten(-4, -3).flip(-2, -1)
+    return result
 
 
 def _per_picture(kernel: Tensor, x: Tensor) -> Tensor:

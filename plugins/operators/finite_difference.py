@@ -46,7 +46,7 @@ class FiniteDifference(ForwardOperator):
 
     @_space.default
     def _make_space(self) -> Space:
-        return picture_space("FiniteDifference", self.in_shape, self.dtype)
+        return picture_space(self)
 
     @property
     def in_space(self) -> Space:

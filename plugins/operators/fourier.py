@@ -83,7 +83,7 @@ class _Sampling(ForwardOperator):
 
     def _checked_space(self) -> Space:
         who = type(self).__name__
-        space = picture_space(who, self.in_shape, self.dtype)
+        space = picture_space(self)
         if self.mask is None:
             return space
         if self.acceleration is not None or self.centre_fraction is not None:
@@ -93,8 +93,8 @@ class _Sampling(ForwardOperator):
         shape, plane = tuple(self.mask.shape), space.shape[1:]
         if not 2 <= len(shape) <= 4 or shape[-2:] != plane or shape[-3:-2] not in ((), (1,)):
             raise ShapeError(
-                f"{who}.mask expects (H, W), (1, H, W) or (1|B, 1, H, W) for pictures {space.shape}; "
-                f"got {shape}."
+                f"{who}.mask expects (H, W), (1, H, W) or (1|B, 1, H, W) for pictures "
+                f"{space.shape}; got {shape}."
             )
         if self.mask.dtype not in (torch.bool, self._real):
             raise DtypeError(
@@ -175,7 +175,7 @@ class FourierSampling(_Sampling):
         return centred_ifft((centred_fft(v) + tau * mask * y) / (1 + tau * mask.square()))
 
 
-def birdcage_maps(coils: int, height: int, width: int, *, radius: float = 1.5) -> Tensor:
+def birdcage_maps(coils: int, height: int, width: int, *, radius: float = 2.0) -> Tensor:
     """Return smooth sensitivity maps of coils evenly around the picture, `(K, H, W)`, complex128.
 
     Each decays as the inverse distance from its coil, and its phase is the direction to the coil,
@@ -326,7 +326,7 @@ class Complexify(ForwardOperator):
     def _make_space(self) -> Space:
         if self.dtype.is_complex:
             raise DtypeError(f"Complexify.dtype expects float32 or float64; got {self.dtype}.")
-        return picture_space("Complexify", self.in_shape, self.dtype)
+        return picture_space(self)
 
     @property
     def in_space(self) -> Space:

@@ -72,7 +72,7 @@ class Crop(ForwardOperator):
 
     @_spaces.default
     def _make_spaces(self) -> tuple[Space, Space]:
-        space = picture_space("Crop", self.in_shape, self.dtype)
+        space = picture_space(self)
         return space, _changed(space, self.margin, -1, "Crop")
 
     @property
@@ -134,7 +134,7 @@ class Pad(ForwardOperator):
 
     @_spaces.default
     def _make_spaces(self) -> tuple[Space, Space]:
-        space = picture_space("Pad", self.in_shape, self.dtype)
+        space = picture_space(self)
         return space, _changed(space, self.margin, 1, "Pad")
 
     @property

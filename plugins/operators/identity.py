@@ -30,7 +30,7 @@ class Denoising(ForwardOperator):
 
     @_space.default
     def _make_space(self) -> Space:
-        return picture_space("Denoising", self.in_shape, self.dtype)
+        return picture_space(self)
 
     @property
     def in_space(self) -> Space:

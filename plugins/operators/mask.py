@@ -94,7 +94,7 @@ class Mask(_Masking):
 
     @_space.default
     def _make_space(self) -> Space:
-        space = picture_space("Mask", self.in_shape, self.dtype)
+        space = picture_space(self)
         mask, (channels, height, width) = self.mask, space.shape
         fits = 2 <= mask.ndim <= 4 and tuple(mask.shape[-2:]) == (height, width)
         if not fits or (mask.ndim > 2 and mask.shape[-3] not in (1, channels)):
@@ -155,7 +155,7 @@ class RandomMask(_Masking):
 
     @_space.default
     def _make_space(self) -> Space:
-        return picture_space("RandomMask", self.in_shape, self.dtype)
+        return picture_space(self)
 
     @property
     def mask(self) -> Tensor:
@@ -207,7 +207,7 @@ class HoleMask(_Masking):
 
     @_space.default
     def _make_space(self) -> Space:
-        space = picture_space("HoleMask", self.in_shape, self.dtype)
+        space = picture_space(self)
         side = self._side(space)
         for name, given, length in zip(
             ("top", "left"), (self.top, self.left), space.shape[1:], strict=True

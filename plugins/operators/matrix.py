@@ -58,6 +58,7 @@ class Matrix(ForwardOperator):
 
     @_spaces.default
     def _make_spaces(self) -> tuple[Space, Space]:
+        attrs.validate(self)  # attrs itself does so only after this default
         matrix = self.matrix
         field_dtype(self, attrs.fields(Matrix).matrix, matrix.dtype)
         space = Space(self.in_shape, matrix.dtype)

@@ -60,7 +60,7 @@ def remembered(
 def _load(path: Path) -> sparse.csr_matrix | None:
     try:
         # Reading checks the checksum of each array, which the zip format holds.
-        with np.load(path, allow_pickle=False) as data:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as data:
             shape = tuple(int(n) for n in data["shape"])
             parts = (data["data"], data["indices"], data["indptr"])
         found = sparse.csr_matrix(parts, shape=shape, copy=False)

@@ -89,7 +89,7 @@ class Radon(ForwardOperator):
 
     @_space.default
     def _make_space(self) -> Space:
-        return picture_space("Radon", self.in_shape, self.dtype)
+        return picture_space(self)
 
     @_geometry.default
     def _make_geometry(self) -> Geometry:

@@ -79,7 +79,7 @@ class Resize(ForwardOperator):
 
     @_spaces.default
     def _make_spaces(self) -> tuple[Space, Space]:
-        space = picture_space("Resize", self.in_shape, self.dtype)
+        space = picture_space(self)
         if self.size is not None and self.scale is not None:
             raise ParameterError("Resize expects a scale or a size; got both.")
         channels, *sides = space.shape

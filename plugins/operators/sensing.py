@@ -12,7 +12,7 @@ from torch import Tensor
 from wellposed import ForwardOperator, Space, derived, param
 from wellposed.errors import ParameterError
 
-from .checks import field_dtype, real_dtype, whole
+from .checks import field_dtype, picture_space, real_dtype, whole
 from .matrix import unknown_picture
 
 __all__ = ["GaussianSensing"]
@@ -49,7 +49,7 @@ class GaussianSensing(ForwardOperator):
 
     @_spaces.default
     def _make_spaces(self) -> tuple[Space, Space]:
-        space = Space(self.in_shape, self.dtype)
+        space = picture_space(self)
         n = space.numel
         m = max(n // 4, 1) if self.measurements is None else self.measurements
         if self.orthonormal and m > n:

@@ -56,6 +56,7 @@ class SparseMatrix(ForwardOperator):
 
     @_spaces.default
     def _make_spaces(self) -> tuple[Space, Space]:
+        attrs.validate(self)  # attrs itself does so only after this default
         space = Space(self.in_shape, self.dtype)
         rows, columns = self._shape_in_file() if self.file is not None else self._shape_of_entries()
         if self.file is None and self.out_shape is not None:
@@ -152,7 +153,7 @@ class SparseMatrix(ForwardOperator):
             raise ParameterError("SparseMatrix expects entries or a file; got both.")
 
         def shape(file: str) -> tuple[int, int]:
-            with np.load(file, allow_pickle=False) as data:
+            with open(file, "rb") as stream, np.load(stream, allow_pickle=False) as data:
                 rows, columns = (int(n) for n in data["shape"])
             return rows, columns
 

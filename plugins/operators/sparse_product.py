@@ -34,8 +34,8 @@ class SparsePair:
         cls, matrix: sparse.csr_matrix, dtype: torch.dtype, device: torch.device | None
     ) -> SparsePair:
         """Return the pair of a SciPy matrix."""
-        # Tensors made in inference mode could not be saved for a later backward pass.
-        with torch.inference_mode(False):
+        # Tensors made in inference mode, or inside torch.func.grad, could not be used afterwards.
+        with torch.inference_mode(False), torch._C._DisableFuncTorch():
             forward = _tensors(matrix, dtype, device)
             return cls(forward, _tensors(matrix.T.tocsr(), dtype, device))
 
@@ -71,7 +71,8 @@ def _product(a: Csr, a_transposed: Csr, x: Tensor) -> Tensor:
         real, imag = _product(a, a_transposed, both)
         return torch.complex(real, imag)
     batch = x.shape[:-1]
-    y: Tensor = _csr_product(*a, *a_transposed, x.reshape(-1, x.shape[-1]))
+    product = _csr_product if torch.compiler.is_compiling() else _Differentiable.apply
+    y: Tensor = product(*a, *a_transposed, x.reshape(-1, x.shape[-1]))
     return y.reshape(*batch, y.shape[-1])
 
 
@@ -114,15 +115,42 @@ def _backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
     return (*(None,) * 6, _csr_product(*saved[3:], *saved[:3], g.contiguous()))
 
 
+# For the compiler; torch.func does not follow an operation's own registration.
 _csr_product.register_autograd(_backward, setup_context=_remember)
 
 
-@_csr_product.register_vmap
-def _vmap(info: Any, in_dims: tuple[int | None, ...], *inputs: Tensor) -> tuple[Tensor, int]:
-    # The matrix is a constant, so that only x can have a further axis.
-    x = inputs[6].movedim(in_dims[6], 0)  # type: ignore[arg-type]
-    y = _csr_product(*inputs[:6], x.flatten(0, 1))
-    return y.unflatten(0, x.shape[:2]), 0
+class _Differentiable(torch.autograd.Function):
+    """The product outside the compiler: both derivatives of any order, and `vmap`."""
+
+    generate_vmap_rule = False
+
+    @staticmethod
+    def forward(*inputs: Tensor) -> Tensor:
+        product: Tensor = _csr_product(*inputs)
+        return product
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        ctx.save_for_backward(*inputs[:6])
+        ctx.save_for_forward(*inputs[:6])
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
+        saved = ctx.saved_tensors
+        back: Tensor = _Differentiable.apply(*saved[3:], *saved[:3], g)
+        return (*(None,) * 6, back)
+
+    @staticmethod
+    def jvp(ctx: Any, *tangents: Tensor) -> Tensor:
+        product: Tensor = _Differentiable.apply(*ctx.saved_tensors, tangents[6])
+        return product
+
+    @staticmethod
+    def vmap(info: Any, in_dims: tuple[int | None, ...], *inputs: Tensor) -> tuple[Tensor, int]:
+        # The matrix is a constant, so that only x can have a further axis.
+        x = inputs[6].movedim(in_dims[6], 0)  # type: ignore[arg-type]
+        y: Tensor = _Differentiable.apply(*inputs[:6], x.flatten(0, 1))
+        return y.unflatten(0, x.shape[:2]), 0
 
 
 def _csr(starts: Tensor, columns: Tensor, values: Tensor, size: tuple[int, int]) -> Tensor:

@@ -57,7 +57,7 @@ class Wavelet(ForwardOperator):
 
     @_space.default
     def _make_space(self) -> Space:
-        return picture_space("Wavelet", self.in_shape, self.dtype)
+        return picture_space(self)
 
     @property
     def in_space(self) -> Space:

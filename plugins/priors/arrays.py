@@ -103,11 +103,9 @@ class SkimageTV(Denoiser):
         from skimage import restoration
 
         # Its stopping rule compares with the first step: any scale will do, and this one is ours.
-        return sigma * np.asarray(
-            restoration.denoise_tv_chambolle(
-                v / sigma, self.strength, self.eps, self.max_steps, channel_axis=0
-            )
-        )
+        denoise: Any = restoration.denoise_tv_chambolle
+        found = denoise(v / sigma, self.strength, self.eps, self.max_steps, channel_axis=0)
+        return sigma * np.asarray(found)
 
 
 @attrs.frozen(eq=False, kw_only=True)

@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
-import attrs
 import torch
 from torch import Tensor
 from wellposed import AnalysisPrior, ForwardOperator, Space
@@ -28,8 +28,7 @@ __all__ = ["Accuracy", "can_watch", "dual_prox", "momentum", "reference_norm", "
 CHECK_EVERY = 10
 
 
-@attrs.frozen
-class Accuracy:
+class Accuracy(NamedTuple):
     """When to stop: the result is within `tolerance` times `reference` of the exact one."""
 
     tolerance: float
@@ -72,8 +71,7 @@ def warn_unconverged(active: Tensor, accuracy: Accuracy) -> None:
         )
 
 
-@attrs.frozen(eq=False)
-class _Term:
+class _Term(NamedTuple):
     """One g(L x), at a fixed dual step s."""
 
     prior: AnalysisPrior

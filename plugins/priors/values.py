@@ -139,7 +139,7 @@ def shrink(u: Tensor, threshold: Tensor | float, dims: tuple[int, ...] = ()) -> 
     """
     length = magnitude(u, dims)
     longer = length > threshold
-    return u * torch.where(longer, 1 - threshold / torch.where(longer, length, 1), 0)
+    return u * torch.where(longer, (length - threshold) / torch.where(longer, length, 1), 0)
 
 
 def total(u: Tensor, event_ndim: int) -> Tensor:

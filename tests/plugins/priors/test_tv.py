@@ -283,3 +283,25 @@ def test_sum_of_one_is_that_prior() -> None:
     v = picture(1, 5, 5)
     one = SumOfPriors(priors=(L1(weight=0.2),))
     assert torch.equal(one.prox(v, 1.0), L1(weight=0.2).prox(v, 1.0))
+
+
+def test_compiles_after_one_eager_call() -> None:
+    v = picture(2, 1, 5, 6)
+    for prior in (TV(weight=0.2, max_steps=6, tolerance=1.0), TV(weight=0.2, boundary="circular")):
+        want = prior.value(v)
+        got = torch.compile(prior.value, fullgraph=True, backend="aot_eager")(v)
+        torch.testing.assert_close(got, want)
+    prior = TV(weight=1e-3, max_steps=6, tolerance=1.0)
+    want = prior.prox(v, 0.3)
+    got = torch.compile(prior.prox, fullgraph=True, backend="aot_eager")(v, 0.3)
+    torch.testing.assert_close(got, want, atol=1e-6, rtol=0)
+
+
+def test_operators_are_kept_and_their_number_is_bounded() -> None:
+    from wellposed.plugins.priors import differences
+
+    space = Space((1, 3, 3), torch.float64)
+    assert TV().analysis(space) is TV(weight=2.0).analysis(space)
+    for width in range(4, 40):
+        TV().analysis(Space((1, 3, width), torch.float64))
+    assert len(differences._MADE) <= 16

@@ -151,3 +151,20 @@ def test_errors() -> None:
         CycleSpinning(levels=0)
     with pytest.raises(ParameterError, match=r"CycleSpinning.shifts expects a whole number"):
         CycleSpinning(shifts=0)
+
+
+def test_normal_equations_with_an_orthonormal_transform_are_closed() -> None:
+    from wellposed import solve_normal
+    from wellposed.plugins.priors.tv import TV
+
+    space = Space((1, 6, 8), torch.float64)
+    w = WaveletL1().analysis(space)
+    d = TV(boundary="circular").analysis(space)
+    rhs = picture(3, 1, 6, 8)
+    tau = torch.tensor([0.5, 1.0, 2.0], dtype=torch.float64)[:, None, None, None]
+    assert w.has_closed_prox
+    alone = solve_normal([(tau, w)], rhs, shift=1.0)
+    torch.testing.assert_close(alone, rhs / (1 + tau), rtol=1e-14, atol=0)
+    # one step is not enough for conjugate gradients: this is a closed form
+    both = solve_normal([(tau, w), (0.3, d)], rhs, max_steps=1)
+    torch.testing.assert_close(tau * both + 0.3 * d.gram(both), rhs)
