@@ -26,7 +26,10 @@ def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks calibrate", description=__doc__)
     parser.add_argument("--seconds", type=float, default=0.05, help="per contender and cell")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--cpu-time", action="store_true", help="for a busy machine: one thread")
     options = parser.parse_args(argv)
+    if options.cpu_time:
+        torch.set_num_threads(1)
     measured = {cell: _measure(*cell, options) for cell in _cells()}
     costs = _fit(list(itertools.chain.from_iterable(measured.values())))
     print("COSTS = {")
@@ -58,9 +61,13 @@ def _measure(
         if method == "direct" and batch * 3 * one.out_space.numel * side**2 > 4e9:
             continue
         runs[method] = _both(one, x)
-    for method, milliseconds in interleaved(runs, seconds=options.seconds).items():
+    for method, milliseconds in interleaved(
+        runs, seconds=options.seconds, cpu_time=options.cpu_time
+    ).items():
         form = form_of(method, op.plan, shared=True, real=True)
-        rows.append((method, form, features(method, op.plan, batch), milliseconds * 1e6))
+        rows.append(
+            (method, form, features(method, op.plan, batch, shared=True), milliseconds * 1e6)
+        )
     return rows
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any, Self, overload
+from typing import TYPE_CHECKING, Any, NamedTuple, Self, overload
 
 import attrs
 import torch
@@ -27,8 +27,7 @@ __all__ = ["Adjoint", "Equivariance", "ForwardOperator"]
 _MATRIX_LIMIT = 2**28
 
 
-@attrs.frozen
-class Equivariance:
+class Equivariance(NamedTuple):
     """The operator commutes with circular shifts: moving x by `stride` pixels moves y by one.
 
     `channelwise` says that channels do not mix: A^H A maps each channel to itself. Both together

@@ -88,7 +88,7 @@ def solve(
     if report is not None:
         from ..report import write_report
 
-        write_report(report, "Restored pictures", entries)
+        write_report(report, "Restored pictures", entries, subject="picture")
         typer.echo(f"report: {report}")
     if failed:
         typer.echo(f"{len(failed)} of {len(images)} pictures failed:", err=True)
@@ -211,7 +211,7 @@ def _solve_one(
         return None
     from ..report import entry_of
 
-    return entry_of(solution, title=source.name, problem=data)
+    return entry_of(solution, title=source.name, problem=data, source=str(source))
 
 
 def _load(path: Path) -> tuple[Picture | None, Tensor]:

@@ -52,8 +52,8 @@ def entry_of(
     measurement = solution.measurement
     panels = []
     if measurement is not None:
-        panels.append(Panel(label="measurement", picture=_first(measurement), measured=True))
-    panels.append(Panel(label="restored", picture=_first(solution.image)))
+        panels.append(Panel(label="Measurement", picture=_first(measurement), measured=True))
+    panels.append(Panel(label="Restored", picture=_first(solution.image)))
     return Entry(
         title=title,
         panels=panels,
@@ -82,9 +82,14 @@ def facts_of(solution: Solution) -> dict[str, str]:
 
 
 def write_report(
-    path: str | Path, title: str, entries: Sequence[Entry], *, intro: Sequence[str] = ()
+    path: str | Path,
+    title: str,
+    entries: Sequence[Entry],
+    *,
+    intro: Sequence[str] = (),
+    subject: str = "problem",
 ) -> Path:
-    """Write the page; it appears whole or not at all.
+    """Write the page; it appears whole or not at all. `subject` heads the column of titles.
 
     Raises: ImageFileError when it cannot be written.
     """
@@ -94,7 +99,7 @@ def write_report(
         '<p class="hint">Click a picture to magnify it, with its neighbours, four times; '
         "move the pointer to look around; click again, or press Escape, to go back.</p>"
     )
-    body.append(_table(entries))
+    body.append(_table(entries, subject))
     body += [_section(number, entry) for number, entry in enumerate(entries)]
     page = importlib.resources.files(__package__).joinpath("page.html").read_text("utf-8")
     page = page.replace("<!--TITLE-->", escape(title)).replace("<!--BODY-->", "\n".join(body))
@@ -106,12 +111,12 @@ def _first(x: Tensor) -> Tensor:
     return x.reshape(-1, *x.shape[-3:])[0]
 
 
-def _table(entries: Sequence[Entry]) -> str:
+def _table(entries: Sequence[Entry], subject: str) -> str:
     columns = list(dict.fromkeys(key for entry in entries for key in entry.summary))
     numeric = {c for c in columns if all(_is_number(e.summary.get(c, "")) for e in entries)}
     heads = "".join(_cell("th", c, c in numeric) for c in columns)
     lines = [
-        f'<div class="wide"><table><thead><tr><th>problem</th>{heads}<th>status</th></tr>'
+        f'<div class="wide"><table><thead><tr><th>{escape(subject)}</th>{heads}<th>status</th></tr>'
         "</thead><tbody>"
     ]
     for number, entry in enumerate(entries):

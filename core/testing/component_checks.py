@@ -219,7 +219,8 @@ class ComponentKit(Kit[Subject]):
             return
         registry = self.registry or default_registry()
         kind, name = self.component
-        names = [f.alias or f.name for f in fields_of(component_of(trial.subject)) if f.init]
+        fields = fields_of(component_of(trial.subject))
+        names = [f.alias or f.name for f in fields if f.init]
         typo = (names[0] if names else "value") + "x"
         register_types()
         try:

@@ -85,11 +85,12 @@ class PluginKit:
 
     def test_components_are_described(self) -> None:
         """Each has a one-line summary, a source, and a kind that this version knows."""
+        silent = [f"{s.kind} {s.name!r}" for s in self._specs() if not s.source.strip()]
+        if silent:
+            fail(f"{', '.join(silent)} names no source: the paper and equation, or the definition.")
         for spec in self._specs():
             if spec.kind not in KINDS:
                 fail(f"{spec.name!r} is of kind {spec.kind!r}; known are {', '.join(KINDS)}.")
-            if not spec.source.strip():
-                fail(f"{spec.kind} {spec.name!r} names no source: the paper and equation.")
             if len(spec.summary) > 100 or spec.summary.endswith("."):
                 fail(f"{spec.kind} {spec.name!r}: a summary is a line of <= 100, without a stop.")
 
@@ -122,10 +123,12 @@ class PluginKit:
     def test_docstrings_name_their_source(self) -> None:
         """Each class says by which paper, or which definition, it computes: `Source:`."""
         registry = self.registry or default_registry()
+        silent = []
         for spec in self._specs():
-            text = inspect.getdoc(registry.load(spec.kind, spec.qualified)) or ""
-            if "Source:" not in text:
-                fail(f"{spec.kind} {spec.name!r}: no 'Source:' in the docstring of its class.")
+            if "Source:" not in (registry.load(spec.kind, spec.qualified).__doc__ or ""):
+                silent.append(f"{spec.kind} {spec.name!r}")
+        if silent:
+            fail(f"{', '.join(silent)}: no 'Source:' in the docstring of the class.")
 
     def test_error_messages_are_formatted(self) -> None:
         """No raised text shows `{name}` because its f was forgotten."""

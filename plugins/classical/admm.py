@@ -17,7 +17,7 @@ from wellposed import (
     param,
 )
 
-from .checks import between, count, not_negative, positive
+from .checks import between, count, count_or_zero, not_negative, positive
 from .splitting import Splitting, split
 from .steps import TV_PRIOR, inner_rtol, penalty_unit, ratio, spread
 
@@ -73,7 +73,7 @@ class Admm(IterativeSolver[State]):
     rho: float = param(1.0, doc="First penalty.", unit="|A|^2 / |K|^2", check=positive)
     relaxation: float = param(1.6, doc="Over-relaxation; 1 for none.", check=between(0, 2))
     balance: int = param(
-        50, doc="Number of first steps in which the penalty adapts.", check=not_negative
+        50, doc="Number of first steps in which the penalty adapts.", check=count_or_zero
     )
 
     def init(self, problem: Problem) -> State:

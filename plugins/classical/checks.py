@@ -8,13 +8,19 @@ from typing import Any
 import attrs
 from wellposed.errors import ParameterError
 
-__all__ = ["between", "count", "not_negative", "positive"]
+__all__ = ["between", "count", "count_or_zero", "not_negative", "positive"]
 
 
 def count(instance: object, attribute: Any, value: object) -> None:
     """Check for a whole number of at least 1. Raises: ParameterError."""
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         _fail(instance, attribute, "a whole number of 1 or more", value)
+
+
+def count_or_zero(instance: object, attribute: Any, value: object) -> None:
+    """Check for a whole number of at least 0. Raises: ParameterError."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        _fail(instance, attribute, "a whole number of 0 or more", value)
 
 
 def positive(instance: object, attribute: Any, value: object) -> None:

@@ -109,13 +109,24 @@ def _draw(
     per_sample = batch[-1:] if kind == "per_sample" else ()
     columns = shape[0] * shape[1] * shape[2]
 
-    def normal(*sizes: int) -> Tensor:
-        return torch.randn(sizes, dtype=dtype, generator=generator)
+    matrix = _conditioned(rows, columns, dtype, generator, per_sample)
+    y = torch.randn(*batch, 1, 1, rows, dtype=dtype, generator=generator)
+    return Drawn(op=Dense(matrix=matrix, in_shape=shape), y=y)
 
-    u, _, v = torch.linalg.svd(normal(*per_sample, rows, columns), full_matrices=False)
+
+def _conditioned(
+    rows: int,
+    columns: int,
+    dtype: torch.dtype,
+    generator: torch.Generator,
+    batch: tuple[int, ...] = (),
+) -> Tensor:
+    """Return a random matrix with singular values between 0.5 and 2."""
+    start = torch.randn(*batch, rows, columns, dtype=dtype, generator=generator)
+    u, _, v = torch.linalg.svd(start, full_matrices=False)
     values = 0.5 + 1.5 * torch.rand(u.shape[-1], dtype=torch.float64, generator=generator)
-    op = Dense(matrix=(u * values) @ v, in_shape=shape)
-    return Drawn(op=op, y=normal(*batch, 1, 1, rows))
+    matrix: Tensor = (u * values) @ v
+    return matrix
 
 
 def _drawn(*, real: bool = False) -> st.SearchStrategy[Drawn]:
@@ -257,8 +268,7 @@ def _analysed_by(solver: Solver) -> st.SearchStrategy[SolverCase]:
     def make(drawn: Drawn, seed: int) -> SolverCase:
         size = drawn.op.matrix.shape[-1]
         generator = torch.Generator().manual_seed(seed)
-        dtype = drawn.op.matrix.dtype
-        matrix = torch.eye(size) + 0.3 * torch.randn(size, size, dtype=dtype, generator=generator)
+        matrix = _conditioned(size, size, drawn.op.matrix.dtype, generator)
         prior = Lasso(matrix=matrix, weight=_WEIGHT, square=True)
         return drawn.case(solver, drawn.ridge(_WEIGHT, matrix.mH @ matrix), prior)
 

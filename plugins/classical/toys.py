@@ -59,7 +59,8 @@ class Ridge(SmoothPrior, ProximalPrior):
 
     def value(self, x: Tensor) -> Tensor:
         """Return R(x) for each sample."""
-        return 0.5 * self.weight * torch.linalg.vector_norm(x, dim=(-3, -2, -1)).square()
+        size: Tensor = torch.linalg.vector_norm(x, dim=(-3, -2, -1))
+        return 0.5 * self.weight * size.square()
 
     def grad(self, x: Tensor) -> Tensor:
         """Return the gradient of R at x."""

@@ -176,7 +176,8 @@ class Grayscale(ForwardOperator):
 
     def _apply(self, x: Tensor) -> Tensor:
         red, green, blue = x.split(1, -3)
-        return _LUMA[0] * red + _LUMA[1] * green + _LUMA[2] * blue
+        result: Tensor = _LUMA[0] * red + _LUMA[1] * green + _LUMA[2] * blue
+        return result
 
     def _adjoint(self, y: Tensor) -> Tensor:
         return torch.cat([w * y for w in _LUMA], -3)
@@ -189,4 +190,5 @@ class Grayscale(ForwardOperator):
 def _mix(matrix: Tensor, x: Tensor) -> Tensor:
     """Apply a real matrix, or one per sample, to the channels of `(*, C, H, W)`."""
     flat = matrix.to(x.dtype) @ x.flatten(-2)
-    return flat.unflatten(-1, x.shape[-2:])
+    result: Tensor = flat.unflatten(-1, x.shape[-2:])
+    return result

@@ -40,7 +40,7 @@ def cheapest(
     best, least = "", math.inf
     for method in methods:
         costs = COSTS[device, form_of(method, g, shared=shared, real=real)]
-        known = features(method, g, batch)
+        known = features(method, g, batch, shared=shared)
         total = costs[0] * known[0] + costs[1] * known[1] + costs[2] * known[2]
         if total < least:
             best, least = method, total
@@ -56,17 +56,15 @@ def form_of(method: str, g: Geometry, *, shared: bool, real: bool) -> str:
     return method
 
 
-def features(method: str, g: Geometry, batch: int) -> tuple[float, float, float]:
+def features(method: str, g: Geometry, batch: int, *, shared: bool) -> tuple[float, float, float]:
     """Return what the time of a method depends on."""
     pictures = batch * g.in_space.shape[0]
     rows, columns = g.rows, g.columns
     if method == "direct":
-        outputs = rows.count * columns.count
-        return (
-            1,
-            pictures * rows.reach * columns.reach,
-            pictures * outputs * rows.taps * columns.taps,
-        )
+        # Grouped convolutions work on blocks of 16 groups, full or not.
+        pictures = pictures if shared and g.stride > 2 else -(-pictures // 16) * 16
+        steps = rows.count * columns.count * rows.taps * columns.taps
+        return 1, pictures * rows.reach * columns.reach, pictures * steps
     if method == "separable":
         first = columns.count * rows.size * columns.size
         return (

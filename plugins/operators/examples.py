@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from hypothesis import strategies as st
 from wellposed.testing.strategies import image_shapes, masks, seeds, tensors
@@ -145,7 +147,7 @@ def grayscale(draw: Draw) -> Grayscale:
 
 
 @st.composite
-def _sampling(draw: Draw, plane: tuple[int, int]) -> dict[str, object]:
+def _sampling(draw: Draw, plane: tuple[int, int]) -> dict[str, Any]:
     """Draw a mask, given for all or per sample, or Cartesian."""
     if draw(st.booleans()):
         lead = draw(st.sampled_from([(), (1,), (1, 1), (3, 1), (plane[1], 1)]))
@@ -207,7 +209,7 @@ def radon(draw: Draw) -> Radon:
 def resize(draw: Draw) -> Resize:
     """Draw factors up and down, uneven ones and sizes, every method."""
     factors = st.sampled_from([0.3, 0.5, 1 / 3, 1.0, 1.7, 3])
-    given = draw(
+    given: dict[str, Any] = draw(
         st.one_of(
             st.just({}),
             st.builds(dict, scale=st.one_of(factors, st.tuples(factors, factors))),

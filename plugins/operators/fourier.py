@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import attrs
 import torch
@@ -22,13 +22,15 @@ _PLANE = (-2, -1)
 def centred_fft(x: Tensor) -> Tensor:
     """Return the orthonormal transform, its origin and frequency 0 both at index `n // 2`."""
     shifted = torch.fft.ifftshift(x, _PLANE)
-    return torch.fft.fftshift(torch.fft.fft2(shifted, norm="ortho"), _PLANE)
+    result: Tensor = torch.fft.fftshift(torch.fft.fft2(shifted, norm="ortho"), _PLANE)
+    return result
 
 
 def centred_ifft(y: Tensor) -> Tensor:
     """Return the inverse, and adjoint, of `centred_fft`."""
     shifted = torch.fft.ifftshift(y, _PLANE)
-    return torch.fft.fftshift(torch.fft.ifft2(shifted, norm="ortho"), _PLANE)
+    result: Tensor = torch.fft.fftshift(torch.fft.ifft2(shifted, norm="ortho"), _PLANE)
+    return result
 
 
 def complex_dtype(instance: object, attribute: Any, value: object) -> None:
@@ -58,6 +60,11 @@ class _Sampling(ForwardOperator):
     def in_space(self) -> Space:
         """Complex pictures of `in_shape`."""
         return self._space
+
+    @classmethod
+    def for_image(cls, space: Space, **params: Any) -> Self:
+        """Build the operator; for a real picture, that of the complex partner of its dtype."""
+        return super().for_image(Space(space.shape, complex_partner(space.dtype)), **params)
 
     def sampled(self, device: torch.device | None = None) -> Tensor:
         """Return the mask, `(H, W)`, `(1, H, W)` or `(B, 1, H, W)`, real."""
@@ -189,7 +196,8 @@ def birdcage_maps(coils: int, height: int, width: int, *, radius: float = 2.0) -
     dx, dy = x - radius * torch.cos(turn), y - radius * torch.sin(turn)
     phase = torch.atan2(dy, dx) - turn
     maps = torch.polar((dx.square() + dy.square()).rsqrt(), phase)
-    return maps / torch.linalg.vector_norm(maps, dim=0)
+    result: Tensor = maps / torch.linalg.vector_norm(maps, dim=0)
+    return result
 
 
 @attrs.frozen(eq=False, kw_only=True)

@@ -18,9 +18,11 @@ __all__ = ["Crop", "Pad"]
 _Margins = tuple[tuple[int, int], tuple[int, int]]
 
 
-def _margins(value: object) -> _Margins:
+def _margins(value: int | tuple[int, ...]) -> _Margins:
     """Return (top, bottom), (left, right)."""
-    top, bottom, left, right = (value,) * 4 if isinstance(value, int) else value  # type: ignore[misc]
+    if isinstance(value, int):
+        return (value, value), (value, value)
+    top, bottom, left, right = value
     return (top, bottom), (left, right)
 
 

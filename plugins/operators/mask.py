@@ -172,7 +172,8 @@ class RandomMask(_Masking):
         order = np.random.default_rng(self.seed).random(shape).argsort(-1)
         # A random permutation: the pixels at its first numbers are missing.
         kept = torch.from_numpy(order >= round(self.missing * height * width))
-        return kept.to(real_dtype(self.dtype)).unflatten(-1, (height, width))
+        result: Tensor = kept.to(real_dtype(self.dtype)).unflatten(-1, (height, width))
+        return result
 
 
 @attrs.frozen(eq=False, kw_only=True)

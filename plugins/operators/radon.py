@@ -170,10 +170,14 @@ class Radon(ForwardOperator):
         return derived(self, f"system {device}", lambda: system(self._geometry, dtype, device))
 
     def _apply(self, x: Tensor) -> Tensor:
-        return self._system(x.device).apply(x.flatten(-2)).unflatten(-1, self._sinogram)
+        result: Tensor = self._system(x.device).apply(x.flatten(-2)).unflatten(-1, self._sinogram)
+        return result
 
     def _adjoint(self, y: Tensor) -> Tensor:
-        return self._system(y.device).adjoint(y.flatten(-2)).unflatten(-1, self._space.shape[1:])
+        result: Tensor = (
+            self._system(y.device).adjoint(y.flatten(-2)).unflatten(-1, self._space.shape[1:])
+        )
+        return result
 
     def _initial_estimate(self, y: Tensor) -> Tensor:
         return self.fbp(y)

@@ -22,7 +22,8 @@ def _cubic(x: Array) -> Array:
 
 
 def _triangle(x: Array) -> Array:
-    return np.maximum(1 - np.abs(x), 0)
+    result: Array = np.maximum(1 - np.abs(x), 0)
+    return result
 
 
 def _box(x: Array) -> Array:

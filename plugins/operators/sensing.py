@@ -88,7 +88,8 @@ class GaussianSensing(ForwardOperator):
         return x.flatten(-self.in_space.ndim) @ self._matrix(x.device).mT
 
     def _adjoint(self, y: Tensor) -> Tensor:
-        return (y @ self._matrix(y.device)).unflatten(-1, self.in_space.shape)
+        result: Tensor = (y @ self._matrix(y.device)).unflatten(-1, self.in_space.shape)
+        return result
 
     def _matrix(self, device: torch.device) -> Tensor:
         def compute() -> Tensor:

@@ -71,7 +71,7 @@ def _product(a: Csr, a_transposed: Csr, x: Tensor) -> Tensor:
         real, imag = _product(a, a_transposed, both)
         return torch.complex(real, imag)
     batch = x.shape[:-1]
-    product = _csr_product if torch.compiler.is_compiling() else _Differentiable.apply
+    product: Any = _csr_product if torch.compiler.is_compiling() else _Differentiable.apply
     y: Tensor = product(*a, *a_transposed, x.reshape(-1, x.shape[-1]))
     return y.reshape(*batch, y.shape[-1])
 
@@ -137,19 +137,19 @@ class _Differentiable(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
         saved = ctx.saved_tensors
-        back: Tensor = _Differentiable.apply(*saved[3:], *saved[:3], g)
+        back: Tensor = _Differentiable.apply(*saved[3:], *saved[:3], g)  # type: ignore[no-untyped-call]
         return (*(None,) * 6, back)
 
     @staticmethod
     def jvp(ctx: Any, *tangents: Tensor) -> Tensor:
-        product: Tensor = _Differentiable.apply(*ctx.saved_tensors, tangents[6])
+        product: Tensor = _Differentiable.apply(*ctx.saved_tensors, tangents[6])  # type: ignore[no-untyped-call]
         return product
 
     @staticmethod
     def vmap(info: Any, in_dims: tuple[int | None, ...], *inputs: Tensor) -> tuple[Tensor, int]:
         # The matrix is a constant, so that only x can have a further axis.
         x = inputs[6].movedim(in_dims[6], 0)  # type: ignore[arg-type]
-        y: Tensor = _Differentiable.apply(*inputs[:6], x.flatten(0, 1))
+        y: Tensor = _Differentiable.apply(*inputs[:6], x.flatten(0, 1))  # type: ignore[no-untyped-call]
         return y.unflatten(0, x.shape[:2]), 0
 
 

@@ -159,9 +159,9 @@ def _split(x: Tensor, dim: int, name: str) -> tuple[Tensor, Tensor]:
     if half == 0:
         return x, x.narrow(dim, 0, 0)
     before, after, taps = _taps(name)
-    margins = [(before, after) if axis == dim else (0, 0) for axis in (-2, -1)]
+    rows, columns = ((before, after) if axis == dim else (0, 0) for axis in (-2, -1))
     pairs = x.narrow(dim, 0, 2 * half).unflatten(dim, (half, 2))
-    phases = [extend(p, *margins, "circular") for p in pairs.unbind(dim if dim == -1 else -2)]
+    phases = [extend(p, rows, columns, "circular") for p in pairs.unbind(dim if dim == -1 else -2)]
     low, high = (
         _sum_of_taps([(h[band], phases[p], before + q) for h, p, q in taps], dim, half)
         for band in (0, 1)
@@ -180,8 +180,8 @@ def _join(low: Tensor, high: Tensor, dim: int, name: str) -> Tensor:
     if high.shape[dim] > half:
         low, high, last = _rotate_back(low, high, dim)
     before, after, taps = _taps(name)
-    margins = [(after, before) if axis == dim else (0, 0) for axis in (-2, -1)]
-    bands = [extend(band, *margins, "circular") for band in (low, high)]
+    rows, columns = ((after, before) if axis == dim else (0, 0) for axis in (-2, -1))
+    bands = [extend(band, rows, columns, "circular") for band in (low, high)]
     phases = [
         _sum_of_taps(
             [(h[b], bands[b], after - q) for h, p, q in taps if p == phase for b in (0, 1)],

@@ -17,7 +17,8 @@ _MOST: Final = 16
 
 def gradient_operator(space: Space, boundary: str) -> ForwardOperator:
     """Return the forward differences along height and width, `(C, H, W) -> (2, C, H, W)`."""
-    return _operator("finite_difference", space, ("boundary", boundary))
+    found: ForwardOperator = _operator("finite_difference", space, ("boundary", boundary))
+    return found
 
 
 def wavelet_operator(space: Space, wavelet: str, levels: int | None) -> Any:

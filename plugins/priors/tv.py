@@ -96,10 +96,11 @@ class TV(BoundedProx, AnalysisPrior):
         space = picture_space(v, who=self.name)
         step = per_sample(tau, v, who=self.name, name="tau")
         weight = per_sample(self.weight, v, who=self.name, name="weight")
+        # Found here even where it is not used: compiled code finds, but cannot build it.
+        op = self.analysis(space)
         accuracy = Accuracy(self.tolerance, self.max_steps, self.name)
         if not can_watch(v, step, weight) or _needs_grad(v, step, weight):
-            terms = [(self, self.analysis(space))]
-            return prox_by_dual(terms, v, tau, bounds=bounds, accuracy=accuracy)
+            return prox_by_dual([(self, op)], v, tau, bounds=bounds, accuracy=accuracy)
         clamp(v, bounds, who=self.name)
         layout = Layout(self.isotropic, self.joint_channels, self.boundary == "circular")
         radius = step * weight

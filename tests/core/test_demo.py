@@ -30,15 +30,20 @@ def test_the_demo_covers_what_it_promises():
 
 
 @pytest.mark.parametrize("one", CASES, ids=lambda c: c.title)
-def test_every_case_beats_its_baseline_and_its_code_repeats_it(one):
+def test_every_case_beats_its_baseline(one):
     found = run_case(one, quick=True)
     assert not found.error
     assert found.solution.status < Status.DIVERGED
     assert found.scores["result PSNR"] > found.scores["baseline PSNR"] + 0.5
     assert found.scores["result SSIM"] > found.scores["baseline SSIM"]
+
+
+@pytest.mark.parametrize("title", ["Super-resolution x2", "Denoising", "MRI"])
+def test_the_code_repeats_a_case(title):
+    (one,) = (c for c in CASES if c.title.startswith(title))
+    found = run_case(one, quick=True)
     names: dict = {}
-    code = found.code.replace("print(", "(")
-    exec(code, names)
+    exec(found.code.replace("print(", "("), names)
     assert torch.equal(names["solution"].image, found.solution.image)
 
 

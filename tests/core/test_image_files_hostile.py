@@ -220,7 +220,7 @@ def test_tiffs_that_are_not_one_picture(tmp_path):
     with pytest.raises(ImageFileError, match=r"holds int16 values, whose range is not known"):
         read(path)
     tifffile.imwrite(path, np.zeros((4, 6, 3), np.uint8), photometric="cielab")
-    with pytest.raises(ImageFileError, match="has the colour model .*, which is not read"):
+    with pytest.raises(ImageFileError, match=r"has the colour model .*, which is not read"):
         read(path)
     tifffile.imwrite(path, np.zeros((3, 4, 6), np.uint8), volumetric=True, photometric=1)
     with pytest.raises(ImageFileError, match=r"x\.tif (has the axes|holds 3 pages)"):

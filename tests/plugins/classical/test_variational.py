@@ -30,8 +30,16 @@ def operator_named(name: str, shape: tuple[int, int, int]):
     return load("operator", "blur")(boundary=name, **options)
 
 
-@pytest.mark.parametrize("name", ["mask", "circular", "replicate", "strided_blur"])
-@pytest.mark.parametrize("boundary", ["zero", "circular"])
+@pytest.mark.parametrize(
+    ("name", "boundary"),
+    [
+        ("mask", "zero"),
+        ("circular", "circular"),
+        ("circular", "zero"),
+        ("replicate", "zero"),
+        ("strided_blur", "circular"),
+    ],
+)
 def test_admm_pdhg_and_fista_agree_on_total_variation(name, boundary) -> None:
     shape = (1, 4, 6)
     op = operator_named(name, shape)

@@ -50,7 +50,7 @@ def test_grayscale_is_the_luma_and_starts_without_tint():
 def test_refusals():
     with pytest.raises(ShapeError, match=r"response expects .* with C = 3.*got \(2, 4\)"):
         ChannelMix(in_shape=(3, 4, 5), response=torch.ones(2, 4))
-    with pytest.raises(DtypeError, match="response expects torch.float64.*got torch.float32"):
+    with pytest.raises(DtypeError, match=r"response expects torch.float64.*got torch.float32"):
         ChannelMix(in_shape=(3, 4, 5), response=torch.ones(2, 3), dtype=torch.complex128)
-    with pytest.raises(ShapeError, match="expects a colour picture"):
+    with pytest.raises(ShapeError, match=r"expects a colour picture"):
         Grayscale(in_shape=(1, 4, 5))

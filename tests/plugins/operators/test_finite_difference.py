@@ -43,7 +43,7 @@ def test_picture_size_from_a_gradient():
 def test_refuses_what_is_no_picture():
     with pytest.raises(ShapeError, match=r"expects a picture \(C, H, W\); got \(4, 5\)"):
         FiniteDifference(in_shape=(4, 5))
-    with pytest.raises(ParameterError, match="boundary"):
+    with pytest.raises(ParameterError, match=r"boundary"):
         FiniteDifference(in_shape=(1, 4, 5), boundary="reflect")
     with pytest.raises(ParameterError, match=r"dtype expects float32.*got torch.int64"):
         FiniteDifference(in_shape=(1, 4, 5), dtype=torch.int64)

@@ -114,34 +114,40 @@ def test_real_pictures_are_measured_through_complexify():
     assert Complexify.image_space_for(Space((1, 6, 5), C128)).dtype == torch.float64
 
 
+def test_a_real_picture_is_measured_as_a_complex_one_by_name():
+    for cls in (FourierSampling, MulticoilFourier):
+        op = cls.for_image(Space((1, 6, 5), torch.float64), acceleration=2.0)
+        assert op.in_space.dtype == C128 and op.sampled().dtype == torch.float64
+
+
 def test_refusals():
     ones = torch.ones(4, 4)
-    with pytest.raises(ParameterError, match="a mask or an acceleration.*got both"):
+    with pytest.raises(ParameterError, match=r"a mask or an acceleration.*got both"):
         FourierSampling(in_shape=(1, 4, 4), mask=ones, acceleration=2.0)
     with pytest.raises(ShapeError, match=r"mask expects \(H, W\).*got \(2, 4, 4\)"):
         FourierSampling(in_shape=(2, 4, 4), mask=torch.ones(2, 4, 4))
-    with pytest.raises(DtypeError, match="mask expects torch.float32 or bool.*got torch.float64"):
+    with pytest.raises(DtypeError, match=r"mask expects torch.float32 or bool.*got torch.float64"):
         FourierSampling(in_shape=(1, 4, 4), mask=ones.double())
-    with pytest.raises(DtypeError, match="expects complex64 or complex128.*complexify"):
+    with pytest.raises(DtypeError, match=r"expects complex64 or complex128.*complexify"):
         FourierSampling(in_shape=(1, 4, 4), dtype=torch.float32)
-    with pytest.raises(ParameterError, match="acceleration expects a number of at least 1"):
+    with pytest.raises(ParameterError, match=r"acceleration expects a number of at least 1"):
         FourierSampling(in_shape=(1, 4, 4), acceleration=0.5)
-    with pytest.raises(ParameterError, match="pattern"):
+    with pytest.raises(ParameterError, match=r"pattern"):
         FourierSampling(in_shape=(1, 4, 4), pattern="spiral")
     with pytest.raises(ShapeError, match=r"one channel \(1, H, W\)"):
         MulticoilFourier(in_shape=(3, 4, 4))
     maps = torch.ones(2, 4, 4, dtype=torch.complex64)
-    with pytest.raises(ParameterError, match="sensitivities or a number of coils; got both"):
+    with pytest.raises(ParameterError, match=r"sensitivities or a number of coils; got both"):
         MulticoilFourier(in_shape=(1, 4, 4), sensitivities=maps, coils=2)
     with pytest.raises(ShapeError, match=r"sensitivities expects \(K, H, W\)"):
         MulticoilFourier(in_shape=(1, 5, 4), sensitivities=maps)
-    with pytest.raises(DtypeError, match="sensitivities expects torch.complex64"):
+    with pytest.raises(DtypeError, match=r"sensitivities expects torch.complex64"):
         MulticoilFourier(in_shape=(1, 4, 4), sensitivities=maps.to(C128))
-    with pytest.raises(ShapeError, match="one batch size"):
+    with pytest.raises(ShapeError, match=r"one batch size"):
         MulticoilFourier(
             in_shape=(1, 4, 4), sensitivities=maps.expand(2, 2, 4, 4), mask=ones.expand(3, 1, 4, 4)
         )
     with pytest.raises(ShapeError, match=r"measures coils \(K, H, W\)"):
         MulticoilFourier.image_space_for(Space((4, 4), C128))
-    with pytest.raises(DtypeError, match="Complexify.dtype expects float32 or float64"):
+    with pytest.raises(DtypeError, match=r"Complexify.dtype expects float32 or float64"):
         Complexify(in_shape=(1, 4, 4), dtype=C128)

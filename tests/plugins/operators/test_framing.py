@@ -48,7 +48,7 @@ def test_sizes_from_measurements():
 
 
 def test_refusals():
-    with pytest.raises(ShapeError, match="a margin of 2 leaves nothing"):
+    with pytest.raises(ShapeError, match=r"a margin of 2 leaves nothing"):
         Crop(in_shape=(1, 4, 9), margin=2)
     with pytest.raises(ParameterError, match=r"Crop.margin expects .*got -1"):
         Crop(in_shape=(1, 4, 9), margin=-1)

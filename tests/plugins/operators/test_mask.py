@@ -119,11 +119,20 @@ def test_refusals():
         Mask(in_shape=(3, 4, 5), mask=torch.ones(4, 5), dtype=torch.float64)
     with pytest.raises(DtypeError, match=r"expects torch.float32 or bool.*got torch.uint8"):
         Mask(in_shape=(3, 4, 5), mask=torch.ones(4, 5, dtype=torch.uint8))
-    with pytest.raises(ParameterError, match="at least 0 and at most 1; got 1.5"):
+    with pytest.raises(ParameterError, match=r"at least 0 and at most 1; got 1.5"):
         RandomMask(in_shape=(1, 4, 5), missing=1.5)
-    with pytest.raises(ParameterError, match="seed expects a whole number.*got -1"):
+    with pytest.raises(ParameterError, match=r"seed expects a whole number.*got -1"):
         RandomMask(in_shape=(1, 4, 5), seed=-1)
-    with pytest.raises(ParameterError, match="no larger than the picture"):
+    with pytest.raises(ParameterError, match=r"no larger than the picture"):
         HoleMask(in_shape=(1, 4, 5), size=5)
-    with pytest.raises(ParameterError, match="HoleMask.left expects.*at most 3.*got 4"):
+    with pytest.raises(ParameterError, match=r"HoleMask.left expects.*at most 3.*got 4"):
         HoleMask(in_shape=(1, 4, 5), size=2, left=4)
+
+
+def test_a_mask_drawn_inside_a_transform_serves_afterwards():
+    op = RandomMask(in_shape=(1, 4, 5), missing=0.5)
+    x = torch.rand(1, 4, 5)
+    torch.func.grad(lambda z: op(z).square().sum())(x)
+    x.requires_grad_()
+    (grad,) = torch.autograd.grad(op(x).square().sum(), x)
+    torch.testing.assert_close(grad, 2 * op.mask * x)

@@ -48,7 +48,7 @@ def test_a_broken_file_is_built_anew_with_a_warning(folder, damage):
         {"truncated": data[:-200], "flipped": data, "empty": b""}.get(damage, b"hello")
     )
     build = Builder()
-    with pytest.warns(RuntimeWarning, match="cannot be read .* computed again"):
+    with pytest.warns(RuntimeWarning, match=r"cannot be read .* computed again"):
         assert same(remembered("a", build), want)
     assert build.calls == 1
     assert same(remembered("a", build), want) and build.calls == 1
@@ -58,7 +58,7 @@ def test_pickles_are_refused(folder):
     remembered("a", Builder())
     (path,) = folder.iterdir()
     np.savez(path, data=np.array([{}], dtype=object), allow_pickle=True)
-    with pytest.warns(RuntimeWarning, match="cannot be read"):
+    with pytest.warns(RuntimeWarning, match=r"cannot be read"):
         remembered("a", Builder())
 
 

@@ -46,7 +46,9 @@ def resampled(row, new, scale, method):
             math.floor(centre - reach / stretch), math.ceil(centre + reach / stretch) + 1
         )
         weights = [kernel(stretch * (centre - p)) for p in places]
-        out.append(sum(w * padded[60 + p] for w, p in zip(weights, places)) / sum(weights))
+        out.append(
+            sum(w * padded[60 + p] for w, p in zip(weights, places, strict=True)) / sum(weights)
+        )
     return np.array(out)
 
 
@@ -108,13 +110,13 @@ def test_sizes():
 
 
 def test_refusals():
-    with pytest.raises(ParameterError, match="expects a scale or a size; got both"):
+    with pytest.raises(ParameterError, match=r"expects a scale or a size; got both"):
         Resize(in_shape=(1, 4, 4), scale=0.5, size=(2, 2))
-    with pytest.raises(ParameterError, match="scale expects one positive factor.*got -1"):
+    with pytest.raises(ParameterError, match=r"scale expects one positive factor.*got -1"):
         Resize(in_shape=(1, 4, 4), scale=-1)
     with pytest.raises(ParameterError, match=r"size expects \(height, width\).*got \(0, 2\)"):
         Resize(in_shape=(1, 4, 4), size=(0, 2))
-    with pytest.raises(ShapeError, match="give in_shape"):
+    with pytest.raises(ShapeError, match=r"give in_shape"):
         Resize.image_space_for(Space((1, 4, 4)), size=(4, 4))
     with pytest.raises(ShapeError, match=r"gives pictures \(C, H, W\)"):
         Resize.image_space_for(Space((4, 4)))

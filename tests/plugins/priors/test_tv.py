@@ -287,10 +287,6 @@ def test_sum_of_one_is_that_prior() -> None:
 
 def test_compiles_after_one_eager_call() -> None:
     v = picture(2, 1, 5, 6)
-    for prior in (TV(weight=0.2, max_steps=6, tolerance=1.0), TV(weight=0.2, boundary="circular")):
-        want = prior.value(v)
-        got = torch.compile(prior.value, fullgraph=True, backend="aot_eager")(v)
-        torch.testing.assert_close(got, want)
     prior = TV(weight=1e-3, max_steps=6, tolerance=1.0)
     want = prior.prox(v, 0.3)
     got = torch.compile(prior.prox, fullgraph=True, backend="aot_eager")(v, 0.3)
