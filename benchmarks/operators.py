@@ -67,11 +67,14 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--seconds", type=float, default=None, help="per contender and cell")
     parser.add_argument("--csv", type=Path, help="also write every contender to this file")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--kernels", type=int, nargs="+", help="sides (default: 9 25 65)")
+    parser.add_argument("--strides", type=int, nargs="+", help="default: 1 2 4")
     parser.add_argument("--cpu-time", action="store_true", help="for a busy machine: one thread")
     options = parser.parse_args(argv)
     if options.cpu_time:
         torch.set_num_threads(1)
     sides, strides = ((25,), (1, 4)) if options.quick else ((9, 25, 65), (1, 2, 4))
+    sides, strides = options.kernels or sides, options.strides or strides
     seconds = options.seconds or (0.1 if options.quick else 0.5)
     physics, version = _deepinv.load()
     bandwidth = _copy_bandwidth(options.device)

@@ -171,7 +171,7 @@ def _compared(
     # The plain picture to beat: the operator's first estimate, or y where that is nearer.
     baseline = op.initial_estimate(y)
     comparable = y.shape == truth.shape and not y.is_complex()
-    if comparable and psnr(y, truth) > psnr(baseline, truth):
+    if comparable and psnr(y, truth) >= psnr(baseline, truth):
         baseline = y
     scores = {}
     for name, picture in (("baseline", baseline), ("result", solution.image)):

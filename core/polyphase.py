@@ -115,7 +115,7 @@ class ChannelSpectra:
     @property
     def _scaled_energy(self) -> Tensor:
         area = self.size[0] * self.size[1]
-        return derived(self, "scaled_energy", lambda: self.energy.squeeze(-3) / area, self.transfer)
+        return derived(self, "scaled_energy", lambda: self.energy / area, self.transfer)
 
     def _square_prox(self, v: Tensor, y: Tensor, tau: Tensor) -> Tensor:
         residual = torch.addcmul(fft(y), self.transfer.squeeze(-3), fft(v), value=-1)

@@ -83,7 +83,8 @@ def check(
 ) -> Callable[[Callable[[K, Trial[Any]], None]], Callable[[K], None]]:
     """Turn `method(self, trial)` into a check `method(self)` that runs it on drawn trials.
 
-    share: the part of the kit's `max_examples` that it gets; most: a bound, for costly checks.
+    share: the part of the kit's `max_examples` that it gets (more than all of it where a check is
+    cheap and its faults hide in rare combinations of options); most: a bound, for costly ones.
     """
 
     def decorate(method: Callable[[K, Trial[Any]], None]) -> Callable[[K], None]:

@@ -66,7 +66,7 @@ class ProxChecks(ComponentKit[ForwardOperator]):
                         f"optimality residual of {worst:.1e}; {allowed:.0e} allowed."
                     )
 
-    @check()
+    @check(share=2)
     def test_data_prox_takes_a_step_per_sample(self, trial: T) -> None:
         """`tau` of the batch shape is one step per sample, also for as many samples as columns."""
         op = trial.subject

@@ -5,7 +5,7 @@ from __future__ import annotations
 import attrs
 import torch
 from torch import Tensor
-from wellposed import param
+from wellposed import param, short
 
 from .quadratic import Quadratic
 from .scales import scale_for, strength
@@ -32,6 +32,7 @@ class Gaussian(Quadratic):
         doc="standard deviation; a tensor (B,) gives one per sample",
         unit="picture units",
         check=strength(zero=True),
+        repr=short,
     )
 
     def sample(self, clean: Tensor, generator: torch.Generator | None = None) -> Tensor:

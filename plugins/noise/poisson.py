@@ -5,7 +5,7 @@ from __future__ import annotations
 import attrs
 import torch
 from torch import Tensor
-from wellposed import Noise, Space, param
+from wellposed import Noise, Space, param, short
 from wellposed.errors import DtypeError
 
 from .scales import scale_for, strength
@@ -40,6 +40,7 @@ class Poisson(Noise):
         doc="counts per picture unit; a tensor (B,) gives one per sample",
         unit="counts per picture unit",
         check=strength(zero=False),
+        repr=short,
     )
 
     def sample(self, clean: Tensor, generator: torch.Generator | None = None) -> Tensor:

@@ -15,7 +15,7 @@ from torch import Tensor
 from wellposed import ChannelSpectra, Equivariance, ForwardOperator, Space, derived
 
 from .boundary import extend, fold
-from .convolution_cost import cheapest
+from .convolution_cost import bands_for, cheapest
 from .estimate import gain_of, interpolation
 from .geometry import Axis, Geometry
 
@@ -120,9 +120,8 @@ def _direct(op: Convolution, x: Tensor) -> Tensor:
         # Pictures as a batch of one channel: with a stride faster than as groups, else slower.
         y = F.conv2d(extended.reshape(-1, 1, *extended.shape[-2:]), reverse, stride=g.stride)
     else:
-        weight = _per_picture(reverse, x)
-        pictures = extended.reshape(1, weight.shape[0], *extended.shape[-2:])
-        y = F.conv2d(pictures, weight, stride=g.stride, groups=weight.shape[0])
+        pictures = extended.reshape(-1, *extended.shape[-2:])
+        y = _grouped(pictures, _per_picture(reverse, x), g.stride)
     return y.reshape(*x.shape[:-2], *y.shape[-2:])
 
 
@@ -137,14 +136,32 @@ def _direct_adjoint(op: Convolution, y: Tensor) -> Tensor:
         weight = parts.reshape(s * s, 1, *parts.shape[-2:])
         x = F.conv2d(padded.reshape(-1, 1, *padded.shape[-2:]), weight)
     else:
-        weight = _per_picture(parts, y)
-        weight = weight.reshape(-1, 1, *weight.shape[-2:])
-        pictures = padded.reshape(1, -1, *padded.shape[-2:])
-        x = F.conv2d(pictures, weight, groups=pictures.shape[1])
+        pictures = padded.reshape(-1, *padded.shape[-2:])
+        x = _grouped(pictures, _per_picture(parts, y), 1)
     x = x.reshape(-1, s * s, *x.shape[-2:])
     x = F.pixel_shuffle(x, s) if s > 1 else x
     x = x.reshape(*y.shape[:-2], *x.shape[-2:])[..., : g.rows.reach, : g.columns.reach]
     return fold(x, g.rows.margin, g.columns.margin, g.boundary)
+
+
+def _grouped(pictures: Tensor, weight: Tensor, stride: int) -> Tensor:
+    """Convolve each of `(G, H, W)` with its weights `(G, P, kh, kw)`; gives `(G, P, h, w)`."""
+    groups, parts, side, _ = weight.shape
+    count = (pictures.shape[-2] - side) // stride + 1
+    # CPUs work on blocks of 16 groups, full or not: a few large pictures are cut into bands.
+    bands = 1 if pictures.is_cuda else bands_for(groups, count)
+    height = -(-count // bands)
+    reach = (height - 1) * stride + side
+    if bands > 1:
+        missing = (bands - 1) * height * stride + reach - pictures.shape[-2]
+        whole = F.pad(pictures, (0, 0, 0, max(missing, 0)))
+        starts = range(0, bands * height * stride, height * stride)
+        pictures = torch.stack([whole.narrow(-2, start, reach) for start in starts], 1)
+        weight = weight.repeat_interleave(bands, 0)
+    pictures = pictures.reshape(1, groups * bands, *pictures.shape[-2:])
+    y = F.conv2d(pictures, weight.flatten(0, 1)[:, None], stride=stride, groups=groups * bands)
+    y = y.reshape(groups, bands, parts, *y.shape[-2:]).transpose(1, 2)
+    return y.reshape(groups, parts, bands * height, -1)[..., :count, :]
 
 
 def _parts(kernel: Tensor, stride: int) -> Tensor:
@@ -158,11 +175,10 @@ def _parts(kernel: Tensor, stride: int) -> Tensor:
 
 
 def _per_picture(kernel: Tensor, x: Tensor) -> Tensor:
-    """Return the kernel `(1|B, 1|C, *rest)` once per picture of x, `(pictures, 1 or P, kh, kw)`."""
+    """Return a kernel `(1|B, 1|C, [P,] kh, kw)` once per picture, `(G, P, kh, kw)`."""
+    kernel = kernel if kernel.ndim > 4 else kernel.unsqueeze(2)
     lead = x.shape[:-2] if x.ndim > 3 else (1, *x.shape[:-2])
-    full = kernel.expand(*lead, *kernel.shape[2:])
-    rest = kernel.shape[2:] if kernel.ndim > 4 else (1, *kernel.shape[2:])
-    return full.reshape(math.prod(lead), *rest)
+    return kernel.expand(*lead, *kernel.shape[2:]).reshape(-1, *kernel.shape[2:])
 
 
 # ---- separable ------------------------------------------------------------------------------

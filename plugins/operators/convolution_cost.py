@@ -11,16 +11,19 @@ import math
 
 from .geometry import Geometry
 
-__all__ = ["COSTS", "cheapest", "features", "form_of"]
+__all__ = ["COSTS", "bands_for", "cheapest", "features", "form_of"]
+
+_BLOCK = 16
 
 # (device, form): (per call, per pixel, per multiplication or transform step)
 COSTS = {
-    # AMD EPYC, 2 cores, torch 2.13, quiet: within 25 % of the best method in 94 % of 320 cells.
-    ("cpu", "direct, batched"): (1.958e05, 2.446, 0.09094),
-    ("cpu", "direct, grouped"): (2.43e05, 4.05, 0.06309),
-    ("cpu", "fft"): (1.135e05, 5.725, 0.06826),
-    ("cpu", "fft, paired"): (1.356e05, 2.279, 0.1237),
-    ("cpu", "separable"): (5.506e04, 0.5225, 0.02659),
+    # One core of an AMD EPYC, torch 2.13, `calibrate --cpu-time`: the best method in 92 % of 320
+    # cells, and never more than 1.3 times slower than it.
+    ("cpu", "direct, batched"): (1.666e05, 4.02, 0.1908),
+    ("cpu", "direct, grouped"): (2.146e05, 4.806, 0.0344),
+    ("cpu", "fft"): (1.298e05, 6.56, 0.3),
+    ("cpu", "fft, paired"): (1.712e05, 5.353, 0.1126),
+    ("cpu", "separable"): (4.852e04, 1.398, 0.0435),
     # Estimated from bandwidth and launch counts, not measured: see benchmarks/GPU.md.
     ("cuda", "direct, batched"): (1.2e05, 0.02, 0.001),
     ("cuda", "direct, grouped"): (1.2e05, 0.02, 0.0005),
@@ -47,6 +50,14 @@ def cheapest(
     return best
 
 
+def bands_for(groups: int, rows: int) -> int:
+    """Return in how many bands to cut pictures of so many rows, to fill a block of groups.
+
+    CPUs compute grouped convolutions in blocks of 16 groups, full or not.
+    """
+    return max(min(_BLOCK // groups, rows // _BLOCK), 1)
+
+
 def form_of(method: str, g: Geometry, *, shared: bool, real: bool) -> str:
     """Return which code a method runs: they differ in speed per step."""
     if method == "direct":
@@ -58,11 +69,12 @@ def form_of(method: str, g: Geometry, *, shared: bool, real: bool) -> str:
 
 def features(method: str, g: Geometry, batch: int, *, shared: bool) -> tuple[float, float, float]:
     """Return what the time of a method depends on."""
-    pictures = batch * g.in_space.shape[0]
+    pictures: float = batch * g.in_space.shape[0]
     rows, columns = g.rows, g.columns
     if method == "direct":
-        # Grouped convolutions work on blocks of 16 groups, full or not.
-        pictures = pictures if shared and g.stride > 2 else -(-pictures // 16) * 16
+        if not (shared and g.stride > 2):
+            bands = bands_for(batch * g.in_space.shape[0], rows.count)
+            pictures = -(-pictures * bands // _BLOCK) * _BLOCK / bands
         steps = rows.count * columns.count * rows.taps * columns.taps
         return 1, pictures * rows.reach * columns.reach, pictures * steps
     if method == "separable":

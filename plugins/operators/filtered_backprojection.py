@@ -103,7 +103,8 @@ def backproject(q: Tensor, geometry: Geometry) -> Tensor:
     scale = math.pi / (2 * len(geometry.angles))
     where = torch.from_numpy(np.flatnonzero(wanted)).to(q.device)
     picture = q.new_zeros((*q.shape[:-2], rows.size)).index_copy(-1, where, scale * total)
-    return picture.unflatten(-1, (geometry.height, geometry.width))
+    result: Tensor = picture.unflatten(-1, (geometry.height, geometry.width))
+    return result
 
 
 def _interpolated(q: Tensor, place: Tensor) -> Tensor:
@@ -114,4 +115,5 @@ def _interpolated(q: Tensor, place: Tensor) -> Tensor:
     flat = q.flatten(-2)
     below = flat.index_select(-1, index).unflatten(-1, place.shape)
     above = flat.index_select(-1, index + 1).unflatten(-1, place.shape)
-    return below + (place - low) * (above - below)
+    result: Tensor = below + (place - low) * (above - below)
+    return result

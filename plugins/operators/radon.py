@@ -13,8 +13,7 @@ from wellposed.errors import ParameterError, ShapeError
 
 from .checks import field_dtype, picture_space, real_dtype, whole
 from .filtered_backprojection import FILTERS, backproject, filtered
-from .radon_matrix import Geometry, system
-from .sparse_product import SparsePair
+from .radon_matrix import Geometry, System, system
 
 __all__ = ["Radon"]
 
@@ -165,19 +164,18 @@ class Radon(ForwardOperator):
     def _sinogram(self) -> tuple[int, int]:
         return self._geometry.detectors, len(self._geometry.angles)
 
-    def _system(self, device: torch.device) -> SparsePair:
+    def _system(self, device: torch.device) -> System:
         dtype = real_dtype(self.dtype)
         return derived(self, f"system {device}", lambda: system(self._geometry, dtype, device))
 
     def _apply(self, x: Tensor) -> Tensor:
-        result: Tensor = self._system(x.device).apply(x.flatten(-2)).unflatten(-1, self._sinogram)
-        return result
+        y: Tensor = self._system(x.device).apply(x.flatten(-2)).unflatten(-1, self._sinogram)
+        return y
 
     def _adjoint(self, y: Tensor) -> Tensor:
-        result: Tensor = (
-            self._system(y.device).adjoint(y.flatten(-2)).unflatten(-1, self._space.shape[1:])
-        )
-        return result
+        flat = self._system(y.device).adjoint(y.flatten(-2))
+        x: Tensor = flat.unflatten(-1, self._space.shape[1:])
+        return x
 
     def _initial_estimate(self, y: Tensor) -> Tensor:
         return self.fbp(y)

@@ -23,13 +23,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy import sparse
+from torch import Tensor
 
 from .matrix_cache import remembered
 from .sparse_product import SparsePair
 
 __all__ = ["Geometry", "system"]
 
-_VERSION = 1
+_VERSION = 2
+_TILE = 8
 _REACH = math.sqrt(2)  # a pixel's bilinear weight ends this far from its centre, at most
 _ROUNDING = 1e-12  # weights are of the order of one: this is a zero
 _TOO_SMALL_FOR_DISK = 2**20
@@ -81,14 +83,24 @@ class Geometry:
                 inside &= (axis >= -half) & (axis < n - half)
         return rows.ravel().astype(float), columns.ravel().astype(float), inside.ravel()
 
+    def order(self) -> NDArray[np.int64]:
+        """Return the pixels tile by tile, the order of the matrix's columns.
+
+        A ray then reads neighbours from the cache: a third faster than row by row.
+        """
+        i, j = np.indices((self.height, self.width)).reshape(2, -1)
+        return np.lexsort((j, i, j // _TILE, i // _TILE))
+
     def key(self) -> str:
         """Return what identifies the matrix on disk."""
         return f"radon {_VERSION} {attrs.astuple(self)}"
 
 
 def build_matrix(geometry: Geometry) -> sparse.csr_matrix:
-    """Return the matrix in float64, its rows ordered by detector, then by angle."""
+    """Return the matrix in float64: rows by detector, then by angle; columns tile by tile."""
+    order = geometry.order()
     rows, columns, inside = geometry.positions()
+    rows, columns, inside = rows[order], columns[order], inside[order]
     count, pixels = len(geometry.angles), geometry.height * geometry.width
     blocks = []
     for degrees in geometry.angles:
@@ -126,10 +138,27 @@ def _weights(
     return np.where(beside, 0, weights.T), detector
 
 
-_recent: OrderedDict[object, SparsePair] = OrderedDict()
+@attrs.frozen(eq=False)
+class System:
+    """A matrix on a device, with the order of the pixels in its columns and the way back."""
+
+    pair: SparsePair
+    order: Tensor
+    back: Tensor
+
+    def apply(self, x: Tensor) -> Tensor:
+        """Return the rays `(*, rays)` of flat pictures `(*, pixels)`."""
+        return self.pair.apply(x.index_select(-1, self.order))
+
+    def adjoint(self, y: Tensor) -> Tensor:
+        """Return flat pictures from rays."""
+        return self.pair.adjoint(y).index_select(-1, self.back)
 
 
-def system(geometry: Geometry, dtype: torch.dtype, device: torch.device | None) -> SparsePair:
+_recent: OrderedDict[object, System] = OrderedDict()
+
+
+def system(geometry: Geometry, dtype: torch.dtype, device: torch.device | None) -> System:
     """Return the matrix on a device; from memory, from disk, or built.
 
     Operators of one geometry share it. Cost: for 256 x 256 pixels and 180 angles, about 3 s once,
@@ -138,17 +167,23 @@ def system(geometry: Geometry, dtype: torch.dtype, device: torch.device | None) 
     key = (geometry, dtype, str(device))
     found = _recent.pop(key, None)
     if found is None:
-        values = np.float32 if dtype == torch.float32 else np.float64
-
-        def build() -> sparse.csr_matrix:
-            return build_matrix(geometry).astype(values)
-
-        if geometry.entries < _TOO_SMALL_FOR_DISK:
-            matrix = build()
-        else:
-            matrix = remembered(f"{geometry.key()} {values.__name__}", build)
-        found = SparsePair.of(matrix, dtype, device)
+        pair = SparsePair.of(_matrix(geometry, dtype), dtype, device)
+        # As in SparsePair.of: these must outlive inference mode and torch.func transforms.
+        with torch.inference_mode(False), torch._C._DisableFuncTorch():
+            order = torch.from_numpy(geometry.order()).to(device)
+            found = System(pair, order, order.argsort())
     _recent[key] = found
-    while len(_recent) > 1 and sum(p.nbytes for p in _recent.values()) > _KEPT_BYTES:
+    while len(_recent) > 1 and sum(s.pair.nbytes for s in _recent.values()) > _KEPT_BYTES:
         _recent.popitem(last=False)
     return found
+
+
+def _matrix(geometry: Geometry, dtype: torch.dtype) -> sparse.csr_matrix:
+    values = np.float32 if dtype == torch.float32 else np.float64
+
+    def build() -> sparse.csr_matrix:
+        return build_matrix(geometry).astype(values)
+
+    if geometry.entries < _TOO_SMALL_FOR_DISK:
+        return build()
+    return remembered(f"{geometry.key()} {values.__name__}", build)

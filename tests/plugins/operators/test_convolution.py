@@ -115,6 +115,20 @@ def test_each_picture_has_its_kernel(method, boundary, lead):
             torch.testing.assert_close(got[:, c], one(samples[:, c, None])[:, 0])
 
 
+@pytest.mark.parametrize("stride", [1, 2, 3])
+@pytest.mark.parametrize("size", [(64, 17), (83, 20), (100, 5)])
+@pytest.mark.parametrize("lead", [(1, 1), (1, 2), (2, 1)])
+def test_large_pictures_are_cut_into_bands_and_put_together(stride, size, lead):
+    op = StridedBlur(
+        in_shape=(2, *size), stride=stride, kernel=random(*lead, 5, 4), method="direct"
+    )
+    by_fft = attrs.evolve(op, method="fft")
+    x = random(*op.batch_shape, 2, *size, seed=1)
+    y = random(*op.batch_shape, *op.out_space.shape, seed=2)
+    torch.testing.assert_close(op(x), by_fft(x))
+    torch.testing.assert_close(op.H(y), by_fft.H(y))
+
+
 @pytest.mark.parametrize(
     ("boundary", "mode"),
     [
