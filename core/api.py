@@ -17,15 +17,13 @@ from .noise import Noise
 from .operator import ForwardOperator
 from .prior import Prior
 from .problem import AnyOperator, Problem
+from .rasters import MAX_VALUES
 from .samples import sample
 from .solution import Solution
 from .solver import Callback, Solver
 from .space import Space, real_partner
 
 __all__ = ["Pipeline", "pipeline", "simulate", "solve"]
-
-# 2^28 values are 1 GiB in float32, and a solver holds ten such tensors.
-_MAX_VALUES = 2**28
 
 
 def solve(
@@ -260,9 +258,9 @@ def _check_values(y: Tensor) -> None:
             f"a measurement tensor must have shape (*batch, C, H, W), none of them 0; "
             f"got {tuple(y.shape)}. For a grey picture (H, W): y[None]."
         )
-    if math.prod(y.shape) > _MAX_VALUES:
+    if math.prod(y.shape) > MAX_VALUES:
         raise ShapeError(
-            f"a measurement of {math.prod(y.shape)} values is more than {_MAX_VALUES}; "
+            f"a measurement of {math.prod(y.shape)} values is more than {MAX_VALUES}; "
             "cut it into pieces."
         )
     bad = int((~torch.isfinite(y)).sum())

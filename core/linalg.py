@@ -122,7 +122,8 @@ def spd_solve(
         _warn_unconverged(back)
         return back.x
 
-    correction: Tensor = _ImplicitInverse.apply(residual, solve)
+    inverse: Any = _ImplicitInverse  # torch leaves `apply` without annotations
+    correction: Tensor = inverse.apply(residual, solve)
     return found.x + correction
 
 
@@ -138,7 +139,8 @@ class _ImplicitInverse(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor, None]:
         (residual,) = ctx.saved_tensors
-        return _OnlyOnce.apply(ctx.solve(g.detach()), g, residual), None
+        guard: Any = _OnlyOnce
+        return guard.apply(ctx.solve(g.detach()), g, residual), None
 
 
 class _OnlyOnce(torch.autograd.Function):

@@ -61,7 +61,7 @@ def _move_fields(value: object, device: torch.device | None, dtype: torch.dtype 
             old = getattr(value, field.name)
             new = _move(old, device, dtype)
             if new is not old:
-                changed[field.alias] = new
+                changed[field.alias or field.name] = new
     return attrs.evolve(cast(Any, value), **changed) if changed else value
 
 

@@ -10,23 +10,23 @@ from wellposed.registry import default_registry
 __all__ = ["has_observers", "notify"]
 
 
-def has_observers(event: str) -> bool:
+def has_observers(hook: str) -> bool:
     """Whether any plugin implements a hook."""
-    return bool(getattr(default_registry().hook, event).get_hookimpls())
+    return bool(getattr(default_registry().hook, hook).get_hookimpls())
 
 
-def notify(event: str, **payload: Any) -> list[Any]:
+def notify(hook: str, /, **payload: Any) -> list[Any]:
     """Call a hook of all plugins and return what they returned.
 
     A solve is worth more than its progress bar: an exception in an observer becomes a warning.
     """
-    if not has_observers(event):
+    if not has_observers(hook):
         return []
     try:
-        results: list[Any] = getattr(default_registry().hook, event)(**payload)
+        results: list[Any] = getattr(default_registry().hook, hook)(**payload)
     except Exception as error:
         warnings.warn(
-            f"a plugin's {event} failed and was ignored: {type(error).__name__}: {error}",
+            f"a plugin's {hook} failed and was ignored: {type(error).__name__}: {error}",
             RuntimeWarning,
             stacklevel=2,
         )

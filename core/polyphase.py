@@ -20,6 +20,8 @@ complex to complex, which every FFT library does best.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from typing import Any
 
 import attrs
@@ -29,6 +31,9 @@ from torch import Tensor
 from .cache import derived
 
 __all__ = ["ChannelSpectra", "MixingSpectra", "Spectra", "fft", "ifft"]
+
+# Pixels at once: one megabyte in single precision, which a core keeps in its cache.
+_PIECE = 2**18
 
 
 @attrs.frozen(eq=False, slots=False)
@@ -58,30 +63,30 @@ class ChannelSpectra:
         """Return A x for `(*, C, H, W)`."""
         if self._needs_twin(x):
             return _with_twin(x, self, False)
-        return self._to_measurement(_times(self._analyse(x), self._scaled))
+        return self._in_pieces(self._apply, x)
 
     def adjoint(self, y: Tensor) -> Tensor:
         """Return A^H y for `(*, C, h, w)`."""
         if self._needs_twin(y):
             return _with_twin(y, self, True)
-        return self._join(self._synthesise(self._spectrum(y)))
+        return self._in_pieces(self._adjoint, y)
 
     def gram(self, x: Tensor) -> Tensor:
         """Return A^H A x."""
         if self.stride > 1:
             return self.adjoint(self.apply(x))
-        return self._inverse(_times(fft(x), self._scaled_energy))
+        return self._in_pieces(self._gram, x)
 
-    def prox(self, v: Tensor, y: Tensor, tau: Tensor, tau_y: Tensor) -> Tensor:
-        """Return `argmin_x 1/2 |A x - y|^2 + 1/(2 tau) |x - v|^2`.
+    def prox(self, v: Tensor, y: Tensor, tau: Tensor) -> Tensor:
+        """Return `argmin_x 1/2 |A x - y|^2 + 1/(2 tau) |x - v|^2`; tau broadcasts against both."""
+        if tau.ndim:
+            tau = tau.expand(*v.shape[:-2], 1, 1)
+            return self._in_pieces(self._prox, v, y, tau)
 
-        tau broadcasts against v, and tau_y, the same values, against y.
-        """
-        if self.stride == 1:
-            return self._square_prox(v, y, tau)
-        residual = self._spectrum(y - self.apply(v))
-        shrunk = _times(residual, tau_y / (1 + tau_y * self.energy))
-        return v + self._join(self._synthesise(shrunk))
+        def prox(v: Tensor, y: Tensor) -> Tensor:
+            return self._prox(v, y, tau)
+
+        return self._in_pieces(prox, v, y)
 
     def squared_norm(self) -> Tensor:
         """Return the largest eigenvalue of A A^H, of the batch shape."""
@@ -117,19 +122,62 @@ class ChannelSpectra:
         area = self.size[0] * self.size[1]
         return derived(self, "scaled_energy", lambda: self.energy / area, self.transfer)
 
-    def _square_prox(self, v: Tensor, y: Tensor, tau: Tensor) -> Tensor:
+    def _apply(self, x: Tensor) -> Tensor:
+        products = _times(self._analyse(x), self._scaled)
+        y = self._inverse(products.sum(-3) if self.stride > 1 else products.squeeze(-3))
+        return y.real.contiguous() if self.paired else y
+
+    def _adjoint(self, y: Tensor) -> Tensor:
+        return self._join(self._synthesise(self._spectrum(y)))
+
+    def _gram(self, x: Tensor) -> Tensor:
+        return self._inverse(_times(fft(x), self._scaled_energy))
+
+    def _prox(self, v: Tensor, y: Tensor, tau: Tensor) -> Tensor:
+        shrink = tau / (1 + tau * self.energy)
+        if self.stride > 1:
+            residual = self._spectrum(y - self._apply(v))
+            return v + self._join(self._synthesise(_times(residual, shrink)))
         residual = torch.addcmul(fft(y), self.transfer.squeeze(-3), fft(v), value=-1)
-        gain = self._scaled_back.squeeze(-3) * (tau / (1 + tau * self.energy))
-        return v + self._inverse(_times(residual, gain))
+        return v + self._inverse(_times(residual, self._scaled_back.squeeze(-3) * shrink))
+
+    def _in_pieces(self, compute: Callable[..., Tensor], *inputs: Tensor) -> Tensor:
+        """Return `compute(*inputs)`, a few pictures at a time on CPUs.
+
+        Small buffers are reused while they are in the cache; large ones come from the system page
+        by page at every step, which costs more than the transforms.
+        """
+        lead = inputs[0].shape[:-2]
+        pictures = math.prod(lead)
+        at_once = max(_PIECE // (self.size[0] * self.size[1] * self.stride**2), 1)
+        if pictures <= at_once or not self._is_plain(*inputs):
+            return compute(*inputs)
+        flat = [t.reshape(pictures, 1, *t.shape[-2:]) for t in inputs]
+        starts = range(at_once, pictures, at_once)
+        first = compute(*(t[:at_once] for t in flat))
+        result = first.new_empty(pictures, *first.shape[1:])
+        result[:at_once] = first
+        for start in starts:
+            result[start : start + at_once] = compute(*(t[start : start + at_once] for t in flat))
+        return result.reshape(*lead, *result.shape[-2:])
+
+    def _is_plain(self, *inputs: Tensor) -> bool:
+        """Whether nobody records or transforms what happens, and all pictures share a kernel."""
+        if (
+            torch.compiler.is_compiling()
+            or inputs[0].is_cuda
+            or self.transfer.shape[:-3].numel() > 1
+        ):
+            return False
+        tensors = (self.transfer, *inputs)
+        if torch.is_grad_enabled() and any(t.requires_grad for t in tensors):
+            return False
+        return not any(torch._C._functorch.is_functorch_wrapped_tensor(t) for t in tensors)
 
     def _analyse(self, x: Tensor) -> Tensor:
         if self.stride == 1:
             return fft(x).unsqueeze(-3)
         return fft(_pairs(x, self.stride) if self.paired else _phases(x, self.stride))
-
-    def _to_measurement(self, products: Tensor) -> Tensor:
-        y = self._inverse(products.sum(-3) if self.stride > 1 else products.squeeze(-3))
-        return y.real.contiguous() if self.paired else y
 
     def _spectrum(self, y: Tensor) -> Tensor:
         """Return the spectrum of y, whole where the phases of x are paired."""
@@ -147,9 +195,10 @@ class ChannelSpectra:
     def _needs_twin(self, x: Tensor) -> bool:
         """Whether autograd should get the adjoint as a whole, instead of one step after the other.
 
-        torch's backward of rfft2 goes through a full complex transform, at twice the cost.
+        torch's backward of rfft2 goes through a full complex transform, at twice the cost, and a
+        recorded chain cannot be computed in pieces.
         """
-        if self.paired or not self.real or not x.requires_grad or not torch.is_grad_enabled():
+        if not x.requires_grad or not torch.is_grad_enabled():
             return False
         if torch.compiler.is_compiling() or self.transfer.requires_grad:
             return False
@@ -217,12 +266,12 @@ class MixingSpectra:
         """Return A^H y for `(*, O, h, w)`."""
         return self._adjoint(fft(y))
 
-    def prox(self, v: Tensor, y: Tensor, tau: Tensor, tau_y: Tensor) -> Tensor:
-        """Return `argmin_x 1/2 |A x - y|^2 + 1/(2 tau) |x - v|^2`; tau_y is tau beside y."""
+    def prox(self, v: Tensor, y: Tensor, tau: Tensor) -> Tensor:
+        """Return `argmin_x 1/2 |A x - y|^2 + 1/(2 tau) |x - v|^2`; tau broadcasts against both."""
         rows = (fft(y) - self._apply(v)).movedim(-3, -1).unsqueeze(-1)
         identity = torch.eye(rows.shape[-2], dtype=rows.dtype, device=rows.device)
         # One value per sample has shape (*, 1, 1, 1), which also fits (*, h, w', O, O) one axis on.
-        step = tau_y.unsqueeze(-1) if tau_y.ndim else tau_y
+        step = tau.unsqueeze(-1) if tau.ndim else tau
         solved = torch.linalg.solve(identity + step * self.energy, rows)
         return v + tau * self._adjoint(solved.squeeze(-1).movedim(-1, -3))
 

@@ -65,7 +65,7 @@ def data_prox(
             row = row.to(v.device)
         return v + tau * op._adjoint((y - op._apply(v)) / (1 + step * row))
     if _fits_fourier(op):
-        return spectra_of(op).prox(v, y, tau, _on_measurement(op, tau))
+        return spectra_of(op).prox(v, y, tau)
     terms = [(tau, op)]
     rhs = v + tau * op._adjoint(y)
     return solve_normal(terms, rhs, shift=1.0, x0=v, rtol=rtol, max_steps=max_steps)

@@ -242,7 +242,7 @@ def _plain(value: Any, annotation: Any) -> Any:
     raise refused(f"{class_.__name__} ({how})", value)
 
 
-def _registered(value: Any, function: Callable[[Any, str], object]) -> object:
+def _registered(value: Any, function: Callable[[Any], object]) -> object:
     try:
         return function(value)
     except WellposedError as error:

@@ -16,7 +16,7 @@ from wellposed.testing import check_names, kit_for
 from wellposed.testing.runner import KITS
 
 # Enough to reach the hard sizes, few enough for a minute or two on two slow cores.
-EXAMPLES = {"operator": 25, "bilinear": 25, "kernel": 20, "prior": 15, "solver": 4, "noise": 20}
+EXAMPLES = {"operator": 12, "bilinear": 12, "kernel": 20, "prior": 10, "solver": 4, "noise": 20}
 SEARCH = bool(os.environ.get("WELLPOSED_SEARCH"))
 OURS = [s for s in default_registry().specs() if s.dist == "wellposed" and s.kind in EXAMPLES]
 MODULES = {"bm3d": "bm3d", "skimage": "skimage"}  # extra: the module that it brings

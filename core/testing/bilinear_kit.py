@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
-from hypothesis import strategies as st
 from torch import Tensor
 
 from ..bilinear import BilinearOperator
@@ -20,20 +19,11 @@ from .operator_errors import wrong_shapes
 from .operator_grad import GradientChecks
 from .operator_linear import LinearChecks
 from .operator_prox import ProxChecks
-from .strategies import batch_shapes, seeds
+from .strategies import batch_shapes
 
 __all__ = ["BilinearKit"]
 
 T = Trial[BilinearOperator]
-
-
-@st.composite
-def _trials(
-    draw: st.DrawFn, operators: st.SearchStrategy[BilinearOperator]
-) -> Trial[BilinearOperator]:
-    op = draw(operators)
-    batch = draw(batch_shapes(width=op.x_space.shape[-1]))
-    return Trial(op, batch, draw(seeds()))
 
 
 class BilinearKit(ComponentKit[BilinearOperator]):
@@ -41,9 +31,9 @@ class BilinearKit(ComponentKit[BilinearOperator]):
 
     kind = "bilinear"
 
-    def trials(self) -> st.SearchStrategy[Trial[BilinearOperator]]:
-        """Draw operators and batches."""
-        return _trials(self.instances())
+    def batches(self, subject: BilinearOperator) -> list[tuple[int, ...]]:
+        """Return any."""
+        return batch_shapes(width=subject.x_space.shape[-1])
 
     def outputs(self, component: Any, trial: Trial[Any]) -> Mapping[str, Tensor]:
         """Return B(w, x)."""
@@ -75,7 +65,7 @@ class BilinearKit(ComponentKit[BilinearOperator]):
                 got = f(a * p + b * q)
                 assert_close(got, a * fp + b * fq, op.out_space, what=what, scale=wide)
 
-    @check()
+    @check(corners=True)
     def test_sections_agree(self, trial: T) -> None:
         """`at_w(w)(x)`, `at_x(x)(w)` and B(w, x) are the same, with one w and with one each."""
         op = trial.subject

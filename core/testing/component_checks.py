@@ -19,18 +19,14 @@ from wellposed.registry import build, default_registry, dump_yaml, load_yaml, un
 from ..edge import register_types
 from ..errors import ParameterError, WellposedError
 from ..moves import fields_of, tensors_in
+from .corners import component_of
 from .engine import Kit, Trial, check, fail
 
-__all__ = ["ComponentKit", "component_of", "state_of"]
+__all__ = ["ComponentKit", "state_of"]
 
 Subject = TypeVar("Subject")
 
 _LONGEST_REPR = 200
-
-
-def component_of(subject: Any) -> Any:
-    """Return the component inside a PriorCase or SolverCase, else the subject itself."""
-    return getattr(subject, "prior", None) or getattr(subject, "solver", None) or subject
 
 
 def state_of(component: Any) -> dict[str, object]:

@@ -16,8 +16,6 @@ from .engine import fail
 
 __all__ = ["CoverageChecks"]
 
-_DRAWS = 200
-
 _SIZES: dict[str, Callable[[int, int], bool]] = {
     "odd": lambda h, w: h % 2 == 1 or w % 2 == 1,
     "even": lambda h, w: h % 2 == 0 or w % 2 == 0,
@@ -32,7 +30,7 @@ class CoverageChecks(ComponentKit[ForwardOperator]):
 
     def test_examples_reach_hard_sizes(self) -> None:
         """Examples are odd, even, square, oblong and one pixel wide, unless the class refuses."""
-        ops = [op for op in self._drawn() if op.in_space.ndim >= 2]
+        ops = [op for op in self.pool() if op.in_space.ndim >= 2]
         sizes = {(op.in_space.shape[-2], op.in_space.shape[-1]) for op in ops}
         missing = [
             name
@@ -41,13 +39,13 @@ class CoverageChecks(ComponentKit[ForwardOperator]):
         ]
         if ops and missing:
             fail(
-                f"in {_DRAWS} examples no picture is {', '.join(missing)}. Draw such sizes, or "
+                f"in {len(ops)} examples no picture is {', '.join(missing)}. Draw such sizes, or "
                 "refuse them with a ParameterError or ShapeError."
             )
 
     def test_examples_reach_every_option(self) -> None:
         """Every choice of a `param(choices=...)`, and both values of a switch, is drawn."""
-        ops = self._drawn()
+        ops = self.pool()
         for field in fields_of(ops[0]):
             if not field.init:
                 continue
@@ -57,29 +55,21 @@ class CoverageChecks(ComponentKit[ForwardOperator]):
             seen = {getattr(op, field.name) for op in ops} if wanted else set()
             left = [value for value in wanted if value not in seen]
             if left:
-                fail(f"in {_DRAWS} examples {field.name} is never {', '.join(map(repr, left))}.")
+                fail(f"in {len(ops)} examples {field.name} is never {', '.join(map(repr, left))}.")
 
     def test_examples_are_no_identity(self) -> None:
         """With parameters, some example is far from a multiple of the identity."""
-        ops = [op for op in self._drawn() if tensors_in(op)]
+        ops = [op for op in self.pool() if tensors_in(op)]
         same = [op for op in ops if op.in_space == op.out_space]
         if ops and len(same) == len(ops) and all(_is_scalar(op) for op in same):
             fail("every example is a multiple of the identity, which tests nothing.")
 
     def test_examples_have_parameters_per_sample(self) -> None:
         """A class whose parameters may be given per sample has examples with B of 1 and more."""
-        seen = {op.batch_shape for op in self._drawn()}
+        ops = self.pool()
+        seen = {op.batch_shape for op in ops}
         if seen != {()} and max((b[0] for b in seen if b), default=0) < 2:
-            fail(f"in {_DRAWS} examples the batch shapes are {sorted(seen)}; draw B of 3, too.")
-
-    def _drawn(self) -> list[ForwardOperator]:
-        known = vars(type(self)).get("_drawn_examples")
-        if known is not None:  # four checks look at the same draws
-            return list(known)
-        found: list[ForwardOperator] = []
-        self._given(self.instances(), found.append, _DRAWS, f"coverage {self.component}")
-        type(self)._drawn_examples = found  # type: ignore[attr-defined]
-        return found
+            fail(f"in {len(ops)} examples the batch shapes are {sorted(seen)}; draw B of 3, too.")
 
     @staticmethod
     def _accepts(ops: list[ForwardOperator], test: Callable[[int, int], bool]) -> bool:

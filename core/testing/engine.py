@@ -20,6 +20,7 @@ from wellposed.registry import Registry, default_registry
 
 from ..errors import NotConvergedWarning, ParameterError
 from ..space import Space
+from .corners import distinct
 from .strategies import seeds
 
 __all__ = ["CheckFailure", "CheckResult", "Kit", "Trial", "body_of", "check", "fail"]
@@ -29,6 +30,7 @@ K = TypeVar("K", bound="Kit[Any]")
 
 # A failing example is made smaller only where an attempt is cheap.
 _SHRINK_ABOVE = 3
+_POOL, _POOL_RUN = 400, 10
 
 
 class CheckFailure(AssertionError):
@@ -79,17 +81,19 @@ class Trial(Generic[Subject]):
 
 
 def check(
-    *, share: float = 1.0, most: int | None = None
+    *, share: float = 1.0, most: int | None = None, corners: bool = False
 ) -> Callable[[Callable[[K, Trial[Any]], None]], Callable[[K], None]]:
     """Turn `method(self, trial)` into a check `method(self)` that runs it on drawn trials.
 
-    share: the part of the kit's `max_examples` that it gets (more than all of it where a check is
-    cheap and its faults hide in rare combinations of options); most: a bound, for costly ones.
+    share: the part of the kit's `max_examples` that it gets; most: a bound, for costly checks;
+    corners: look at one instance of each combination of options first, for cheap checks.
     """
 
     def decorate(method: Callable[[K, Trial[Any]], None]) -> Callable[[K], None]:
         def run(self: K) -> None:
             count = max(1, round(self.max_examples * share))
+            if corners:
+                self._run_corners(method)
             self._run(method, count if most is None else min(count, most))
 
         # functools.wraps would show pytest the argument `trial`, which it takes for a fixture.
@@ -145,9 +149,44 @@ class Kit(ABC, Generic[Subject]):
             )
         return st.one_of([_as_strategy(registry.load_example(example)) for example in found])
 
+    def batches(self, subject: Subject) -> list[tuple[int, ...]]:
+        """Return batch shapes that go with an instance; kits say which."""
+        return [()]
+
     def trials(self) -> st.SearchStrategy[Trial[Subject]]:
-        """Return the strategy of trials; kits draw a batch shape that fits the instance."""
-        return st.builds(Trial, self.instances(), st.just(()), seeds())
+        """Return the strategy of trials: an instance, a batch shape that fits it, and a seed."""
+
+        @st.composite
+        def trials(draw: st.DrawFn) -> Trial[Subject]:
+            subject = draw(self.instances())
+            return Trial(subject, draw(st.sampled_from(self.batches(subject))), draw(seeds()))
+
+        return trials()
+
+    def pool(self) -> list[Subject]:
+        """Return many instances, drawn once for all checks that want to see what there is."""
+        known = vars(type(self)).get("_pool")
+        if known is None:
+            known = []
+            # In a long run hypothesis mostly varies what it drew before; short ones differ more.
+            for run in range(_POOL // _POOL_RUN):
+                label = f"pool {run} {self.component}"
+                self._given(self.instances(), known.append, _POOL_RUN, label)
+            type(self)._pool = known  # type: ignore[attr-defined]
+        return list(known)
+
+    def _run_corners(self, method: Callable[[Any, Trial[Any]], None]) -> None:
+        started = time.perf_counter()
+        for seed, subject in enumerate(distinct(self.pool())):
+            if time.perf_counter() - started > self.max_seconds:
+                return
+            batches = self.batches(subject)
+            try:
+                with strict_warnings():
+                    method(self, Trial(subject, batches[seed % len(batches)], seed))
+            except Exception as failure:
+                failure.add_note(f"With these options: {subject!r}")
+                raise
 
     def _run(self, method: Callable[[Any, Trial[Any]], None], count: int) -> None:
         def each(trial: Trial[Subject]) -> None:

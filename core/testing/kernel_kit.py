@@ -54,7 +54,7 @@ class KernelKit(ComponentKit[Kernel]):
         if kernel.device.type != "cpu":
             fail(f"{_named(trial, 2)} lies on {kernel.device}; cpu was asked for.")
 
-    @check()
+    @check(corners=True)
     def test_sums_to_one(self, trial: T) -> None:
         """Brightness is kept, for every sample and channel, to rounding."""
         if not getattr(trial.subject, "normalized", True):
@@ -65,7 +65,7 @@ class KernelKit(ComponentKit[Kernel]):
             if not error <= 1e-12:
                 fail(f"{_named(trial, stride)} sums to 1 only up to {error:.1e}.")
 
-    @check()
+    @check(corners=True)
     def test_has_the_phase_of_its_stride(self, trial: T) -> None:
         """The centre of mass is index n // 2 for odd strides, half a pixel before for even ones.
 

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
-from hypothesis import strategies as st
 from torch import Tensor
 
 from ..moves import fields_of
@@ -17,7 +16,7 @@ from .engine import Trial, check, fail
 from .functional import check_prox
 from .measure import assert_close, assert_same, norm
 from .prior_kit import _own_batch
-from .strategies import batch_shapes, image_shapes, seeds
+from .strategies import batch_shapes
 
 __all__ = ["NoiseKit"]
 
@@ -26,22 +25,14 @@ T = Trial[Noise]
 _EXACT = 1e-9
 
 
-@st.composite
-def _trials(draw: st.DrawFn, noises: st.SearchStrategy[Noise]) -> Trial[Noise]:
-    noise = draw(noises)
-    shape = draw(image_shapes(most=8))
-    batch = draw(batch_shapes(_own_batch(noise), width=shape[-1]))
-    return Trial(noise, batch, draw(seeds()))
-
-
 class NoiseKit(ComponentKit[Noise]):
     """Checks of a `Noise`; examples are instances."""
 
     kind = "noise"
 
-    def trials(self) -> st.SearchStrategy[Trial[Noise]]:
-        """Draw noise models and batches."""
-        return _trials(self.instances())
+    def batches(self, subject: Noise) -> list[tuple[int, ...]]:
+        """Return what its parameters allow."""
+        return batch_shapes(_own_batch(subject))
 
     def outputs(self, component: Any, trial: Trial[Any]) -> Mapping[str, Tensor]:
         """Return a draw, and the data term of another measurement."""

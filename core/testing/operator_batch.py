@@ -54,7 +54,7 @@ def operator_of_sample(op: ForwardOperator, index: int) -> ForwardOperator | Non
 class BatchChecks(ComponentKit[ForwardOperator]):
     """Needs `outputs`; see `OperatorKit`."""
 
-    @check(share=3)
+    @check(corners=True)
     def test_batch_equals_loop(self, trial: T) -> None:
         """Each sample of a batch is what the operator gives for it alone."""
         op = trial.subject
@@ -66,7 +66,7 @@ class BatchChecks(ComponentKit[ForwardOperator]):
                 what = f"{f.name}: sample {i} of a batch {batch}"
                 assert_close(together[i], f(x[i]), f.out_space, what=what)
 
-    @check()
+    @check(corners=True)
     def test_any_number_of_batch_axes(self, trial: T) -> None:
         """No batch axis (where parameters allow), one, or several give the same numbers."""
         op = trial.subject
@@ -79,7 +79,7 @@ class BatchChecks(ComponentKit[ForwardOperator]):
             one = f(x[0, 0])
             assert_close(one[None], flat[:1], f.out_space, what=f"{f.name}: no batch against (1,)")
 
-    @check(share=3)
+    @check(corners=True)
     def test_parameters_per_sample(self, trial: T) -> None:
         """With parameters `(B, ...)`, sample b is treated by the operator of its own parameters."""
         op = trial.subject

@@ -95,7 +95,7 @@ def _difference_quotient(
 class GradientChecks(ComponentKit[ForwardOperator]):
     """Needs `outputs`; see `OperatorKit`."""
 
-    @check()
+    @check(corners=True)
     def test_autograd_gives_the_adjoint(self, trial: T) -> None:
         """Backward through A x is A^H, and backward through A^H y is A."""
         op = trial.subject

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from hypothesis import strategies as st
 from torch import Tensor
 
 from ..operator import ForwardOperator
@@ -18,19 +17,9 @@ from .operator_errors import ErrorChecks
 from .operator_grad import GradientChecks
 from .operator_linear import LinearChecks
 from .operator_prox import ProxChecks
-from .strategies import batch_shapes, seeds
+from .strategies import batch_shapes
 
-__all__ = ["OperatorKit", "operator_trials"]
-
-
-@st.composite
-def operator_trials(
-    draw: st.DrawFn, operators: st.SearchStrategy[ForwardOperator]
-) -> Trial[ForwardOperator]:
-    """Draw an operator, a seed, and a batch shape that its parameters allow."""
-    op = draw(operators)
-    batch = draw(batch_shapes(op.batch_shape, width=op.in_space.shape[-1]))
-    return Trial(op, batch, draw(seeds()))
+__all__ = ["OperatorKit"]
 
 
 class OperatorKit(
@@ -50,9 +39,9 @@ class OperatorKit(
 
     kind = "operator"
 
-    def trials(self) -> st.SearchStrategy[Trial[ForwardOperator]]:
-        """Draw operators and batches."""
-        return operator_trials(self.instances())
+    def batches(self, subject: ForwardOperator) -> list[tuple[int, ...]]:
+        """Return what its parameters allow."""
+        return batch_shapes(subject.batch_shape, width=subject.in_space.shape[-1])
 
     def outputs(self, component: Any, trial: Trial[Any]) -> Mapping[str, Tensor]:
         """Return A x, A^H y and A^H A x."""

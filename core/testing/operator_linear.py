@@ -58,7 +58,7 @@ class LinearChecks(ComponentKit[ForwardOperator]):
     oracle: ClassVar[Any] = None
     """A static method: an independent dense matrix of an operator."""
 
-    @check(share=3)
+    @check(corners=True)
     def test_spaces_are_honest(self, trial: T) -> None:
         """A x lies on out_space and A^H y on in_space, for any batch."""
         op, batch = trial.subject, trial.batch
@@ -93,7 +93,7 @@ class LinearChecks(ComponentKit[ForwardOperator]):
                 what = f"{f.name}: i x"
                 assert_close(f(1j * x), 1j * fx, b_space, what=what, scale=scale)
 
-    @check(share=3)
+    @check(corners=True)
     def test_dot_test_in_float64(self, trial: T) -> None:
         """The hand-written adjoint is exact in double precision, for each sample."""
         op = trial.subject
@@ -144,7 +144,7 @@ class LinearChecks(ComponentKit[ForwardOperator]):
         if not op.batch_shape:
             _scipy_agrees(op, trial)
 
-    @check(share=3)
+    @check(corners=True)
     def test_gram_is_adjoint_after_operator(self, trial: T) -> None:
         """`gram(x) = A^H A x`."""
         op = trial.subject
@@ -177,7 +177,7 @@ class LinearChecks(ComponentKit[ForwardOperator]):
             )
             fail(f"{op.name}.norm_bound() is {ratio:.3f} times the norm; {allowed:g} allowed.")
 
-    @check(share=3)
+    @check(corners=True)
     def test_declared_grams_are_true(self, trial: T) -> None:
         """What `row_gram` and `column_gram` declare is what A A^H and A^H A are."""
         op = trial.subject
@@ -193,7 +193,7 @@ class LinearChecks(ComponentKit[ForwardOperator]):
             size = norm(x, op.in_space) * column
             assert_close(op.H(op(x)), column * x, op.in_space, what=what, scale=size)
 
-    @check(share=3)
+    @check(corners=True)
     def test_declared_equivariance_is_true(self, trial: T) -> None:
         """Moving x by `stride` pixels moves y by one; `channelwise` keeps channels apart."""
         op = trial.subject

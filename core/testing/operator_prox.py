@@ -48,7 +48,7 @@ def residual_of(
 class ProxChecks(ComponentKit[ForwardOperator]):
     """Needs `outputs`; see `OperatorKit`."""
 
-    @check()
+    @check(corners=True)
     def test_data_prox_is_optimal(self, trial: T) -> None:
         """The optimality residual is at most 1e-10 in float64 and 1e-4 in float32."""
         for dtype, allowed in _RESIDUAL.items():
@@ -66,7 +66,7 @@ class ProxChecks(ComponentKit[ForwardOperator]):
                         f"optimality residual of {worst:.1e}; {allowed:.0e} allowed."
                     )
 
-    @check(share=2)
+    @check(corners=True)
     def test_data_prox_takes_a_step_per_sample(self, trial: T) -> None:
         """`tau` of the batch shape is one step per sample, also for as many samples as columns."""
         op = trial.subject

@@ -9,7 +9,6 @@ from typing import Any
 
 import attrs
 import torch
-from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from ..errors import NotConvergedWarning
@@ -23,7 +22,7 @@ from .engine import Trial, check, fail
 from .functional import check_prox
 from .measure import assert_close, assert_same, inner, norm
 from .operator_linear import dot_test
-from .strategies import batch_shapes, seeds
+from .strategies import batch_shapes
 
 __all__ = ["PriorKit"]
 
@@ -58,15 +57,6 @@ def _rtol(case: PriorCase) -> float:
     return max(10 * float(getattr(case.prior, "tolerance", None) or 0.0), _EXACT)
 
 
-@st.composite
-def _trials(draw: st.DrawFn, cases: st.SearchStrategy[PriorCase]) -> Trial[PriorCase]:
-    case = draw(cases)
-    if not isinstance(case, PriorCase):
-        fail(f"an example of a prior is a PriorCase; got {type(case).__name__}.")
-    batch = draw(batch_shapes(_batch_shape(case), width=case.space.shape[-1]))
-    return Trial(case, batch, draw(seeds()))
-
-
 def _picture(trial: T, index: int = 0, batch: tuple[int, ...] | None = None) -> Tensor:
     """Return values in and around [0, 1], so that bounds are met."""
     return 0.5 + 0.5 * trial.randn(trial.subject.space, index, batch)
@@ -77,9 +67,11 @@ class PriorKit(ComponentKit[PriorCase]):
 
     kind = "prior"
 
-    def trials(self) -> st.SearchStrategy[Trial[PriorCase]]:
-        """Draw cases and batches."""
-        return _trials(self.instances())
+    def batches(self, subject: PriorCase) -> list[tuple[int, ...]]:
+        """Return what its parameters allow."""
+        if not isinstance(subject, PriorCase):
+            fail(f"an example of a prior is a PriorCase; got {type(subject).__name__}.")
+        return batch_shapes(_batch_shape(subject), width=subject.space.shape[-1])
 
     def outputs(self, component: Any, trial: Trial[Any]) -> Mapping[str, Tensor]:
         """Return what each capability gives for one picture."""
@@ -127,7 +119,7 @@ class PriorKit(ComponentKit[PriorCase]):
                 if len(given) < 2 or given[1] != name:
                     fail(f"{prior.name}.{method}{tuple(given)}: the second argument is {name}.")
 
-    @check()
+    @check(corners=True)
     def test_shapes_and_dtypes(self, trial: T) -> None:
         """Values have the batch shape and are real; pictures stay what they are."""
         case = trial.subject
@@ -147,7 +139,7 @@ class PriorKit(ComponentKit[PriorCase]):
                     want = x
                 assert_same(got, want, what=f"{prior.name}.{name}")
 
-    @check()
+    @check(corners=True)
     def test_prox_beats_competitors(self, trial: T) -> None:
         """The proximal point is the best; if convex, by the square of the distance."""
         case = trial.subject
@@ -286,7 +278,7 @@ class PriorKit(ComponentKit[PriorCase]):
         if not bool((left < 0.9).all()):
             fail(f"{prior.name}.denoise leaves {float(left.max()):.2f} of the noise.")
 
-    @check()
+    @check(corners=True)
     def test_takes_a_number_per_sample(self, trial: T) -> None:
         """Steps of the batch shape are one per sample, also for as many samples as columns."""
         case = trial.subject

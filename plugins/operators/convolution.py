@@ -69,7 +69,7 @@ class Convolution(ForwardOperator):
         self, v: Tensor, y: Tensor, tau: Tensor, rtol: float | None, max_steps: int
     ) -> Tensor:
         if self.plan.periodic:
-            return spectra(self).prox(v, y, tau, tau)
+            return spectra(self).prox(v, y, tau)
         return super()._data_prox(v, y, tau, rtol, max_steps)
 
     def _initial_estimate(self, y: Tensor) -> Tensor:

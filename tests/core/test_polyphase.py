@@ -101,8 +101,28 @@ def test_the_input_is_left_alone(stride):
     y = random(2, 2, 3, seed=1)
     tau = torch.tensor(0.5, dtype=torch.float64)
     before = x.clone(), y.clone()
-    first = spectra.apply(x), spectra.adjoint(y), spectra.prox(x, y, tau, tau)
-    again = spectra.apply(x), spectra.adjoint(y), spectra.prox(x, y, tau, tau)
+    first = spectra.apply(x), spectra.adjoint(y), spectra.prox(x, y, tau)
+    again = spectra.apply(x), spectra.adjoint(y), spectra.prox(x, y, tau)
     for one, other in zip(first, again, strict=True):
         assert torch.equal(one, other)
     assert torch.equal(x, before[0]) and torch.equal(y, before[1])
+
+
+@pytest.mark.parametrize("stride", [1, 2, 3])
+@pytest.mark.parametrize("shape", [(5, 2), (2, 3, 2)])
+def test_many_pictures_are_computed_in_pieces(stride, shape, monkeypatch):
+    shared = random(1, 2 * stride, 3 * stride)
+    spectra = ChannelSpectra.of_impulse(shared, stride)
+    x = random(*shape, 2 * stride, 3 * stride, seed=1)
+    y = random(*shape, 2, 3, seed=2)
+    tau = torch.rand(*shape[:-1], 1, 1, 1, dtype=torch.float64) + 0.1
+    whole = spectra.apply(x), spectra.adjoint(y), spectra.gram(x), spectra.prox(x, y, tau)
+    fixed = spectra.prox(x, y, tau.flatten()[0])
+    monkeypatch.setattr("wellposed.polyphase._PIECE", 12 * stride**2)
+    pieces = spectra.apply(x), spectra.adjoint(y), spectra.gram(x), spectra.prox(x, y, tau)
+    for one, other in zip(whole, pieces, strict=True):
+        torch.testing.assert_close(one, other)
+    torch.testing.assert_close(spectra.prox(x, y, tau.flatten()[0]), fixed)
+    leaf = x.clone().requires_grad_()
+    (gradient,) = torch.autograd.grad(spectra.apply(leaf), leaf, y)
+    torch.testing.assert_close(gradient, spectra.adjoint(y))
