@@ -86,15 +86,15 @@ def check(
     """Turn `method(self, trial)` into a check `method(self)` that runs it on drawn trials.
 
     share: the part of the kit's `max_examples` that it gets; most: a bound, for costly checks;
-    corners: look at one instance of each combination of options first, for cheap checks.
+    corners: look at one instance of each combination of options, too; for cheap checks.
     """
 
     def decorate(method: Callable[[K, Trial[Any]], None]) -> Callable[[K], None]:
         def run(self: K) -> None:
             count = max(1, round(self.max_examples * share))
+            self._run(method, count if most is None else min(count, most))
             if corners:
                 self._run_corners(method)
-            self._run(method, count if most is None else min(count, most))
 
         # functools.wraps would show pytest the argument `trial`, which it takes for a fixture.
         run.__name__, run.__qualname__ = method.__name__, method.__qualname__

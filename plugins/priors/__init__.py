@@ -86,7 +86,7 @@ _PRIORS = (
         "zero",
         "separable:Zero",
         "Nothing is known: plain least squares",
-        "",
+        "The definition: R(x) = 0",
         tags="smooth proximal analysis",
     ),
     _prior(
@@ -145,7 +145,7 @@ _PRIORS = (
         "callable_denoiser",
         "functions:CallableDenoiser",
         "Any function f(v, sigma) on tensors or arrays, given from Python",
-        "",
+        "Venkatakrishnan et al., 2013, Plug-and-play priors, IEEE GlobalSIP",
         tags="denoiser adapter",
     ),
     _prior(

@@ -62,6 +62,7 @@ class SmoothSum(SmoothPrior):
     Each term has its own weight.
     Shapes: pictures `(*batch, C, H, W)`.
     Raises: ParameterError for no term, or one that is no SmoothPrior.
+    Source: the definition, by linearity of the gradient.
     """
 
     priors: tuple[SmoothPrior, ...] = param(doc="The terms.", check=_not_empty, repr=_shown)

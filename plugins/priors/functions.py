@@ -52,6 +52,8 @@ class CallableDenoiser(Denoiser):
     Units: sigma: standard deviation in picture units.
     Raises: ParameterError; ShapeError, DtypeError when f returns another shape or dtype;
     IncompatibleError where a gradient is asked for and arrays is "numpy".
+    Source: Venkatakrishnan et al., 2013, Plug-and-play priors for model based reconstruction, where
+    any denoiser will do.
     """
 
     function: Callable[..., Any] = param(

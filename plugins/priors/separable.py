@@ -119,6 +119,7 @@ class Box(BoundedProx):
     Units: lower, upper: picture units; None is no bound.
     Raises: ShapeError; DtypeError for complex pictures; ParameterError for lower > upper.
     Cost: one pass over the picture.
+    Source: Parikh and Boyd, 2014, Proximal algorithms, section 6.2, projections.
     """
 
     lower: float | None = param(0.0, doc="Least value; none if None.", check=finite)
@@ -154,6 +155,7 @@ class NonNegative(BoundedProx):
     Shapes: pictures `(*batch, C, H, W)`, real.
     Raises: ShapeError; DtypeError for complex pictures.
     Cost: one pass over the picture.
+    Source: Parikh and Boyd, 2014, Proximal algorithms, section 6.2, projections.
     """
 
     def value(self, x: Tensor) -> Tensor:
@@ -175,6 +177,7 @@ class Zero(BoundedProx, SmoothPrior, AnalysisPrior):
 
     Shapes: pictures `(*batch, C, H, W)`, real or complex.
     Raises: ShapeError, DtypeError.
+    Source: the definition; its proximal map is the identity.
     """
 
     def value(self, x: Tensor) -> Tensor:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
-from wellposed_sample.binning import Binning
 from wellposed.errors import ParameterError, ShapeError
 from wellposed.testing import OperatorKit, PluginKit
+from wellposed_sample.binning import Binning
 
 
 class TestPlugin(PluginKit):
@@ -19,7 +19,7 @@ class TestBinning(OperatorKit):
     @staticmethod
     def oracle(op: Binning) -> torch.Tensor:
         """The matrix by its definition, one pixel at a time."""
-        c, h, w = op.in_shape
+        _c, h, w = op.in_shape
         rows, columns = op.out_space.numel, op.in_space.numel
         matrix = torch.zeros((rows, columns), dtype=op.dtype)
         for column in range(columns):

@@ -22,4 +22,6 @@ def wellposed_components() -> Iterable[ComponentSpec]:
 @hookimpl
 def wellposed_examples() -> Iterable[Example]:
     """Yield instances of them, for the conformance kit."""
-    yield Example(kind="operator", name="sample_binning", target="wellposed_sample.examples:binnings")
+    yield Example(
+        kind="operator", name="sample_binning", target="wellposed_sample.examples:binnings"
+    )
