@@ -170,7 +170,7 @@ class Pipeline:
         problem = Problem(
             operator=operator,
             measurement=y,
-            noise=self.noise,
+            noise=None if self.noise is None else self.noise.to(**place),  # type: ignore[arg-type]
             prior=None if self.prior is None else self.prior.to(**place),  # type: ignore[arg-type]
             seed=self.seed,
         )

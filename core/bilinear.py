@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from typing import TYPE_CHECKING, Any, Self
 
 import attrs
-import torch
 from torch import Tensor
 
-from .moves import device_of, fields_of, move
+from .component import Component, params_for
 from .space import Space
 
 if TYPE_CHECKING:
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["BilinearOperator", "ComposedBilinear"]
 
 
-class BilinearOperator(ABC):
+class BilinearOperator(Component):
     """A map `(w, x) -> y` that is linear in each argument: convolution, pointwise product.
 
     An author writes the three spaces, `_apply`, and `at_w` and `at_x`, the linear operators that
@@ -55,34 +54,13 @@ class BilinearOperator(ABC):
     @classmethod
     def for_image(cls, space: Space, **params: Any) -> Self:
         """Build the operator for pictures of `space`; see `ForwardOperator.for_image`."""
-        names = {f.alias for f in fields_of(cls)}
-        if "in_shape" in names:
-            params.setdefault("in_shape", space.shape)
-        if "dtype" in names:
-            params.setdefault("dtype", space.dtype)
-        return move(cls(**params), dtype=space.dtype)
+        return cls(**params_for(cls, space, params))
 
     def __call__(self, w: Tensor, x: Tensor) -> Tensor:
         """Return B(w, x). Batches of w and x broadcast. Raises: ShapeError, DtypeError."""
         self.w_space.check(w, who=self.name, name="w")
         self.x_space.check(x, who=self.name, name="x")
         return self._apply(w, x)
-
-    @property
-    def name(self) -> str:
-        """Short name for error texts."""
-        return type(self).__name__
-
-    @property
-    def device(self) -> torch.device | None:
-        """Device of the parameters, if there are any."""
-        return device_of(self)
-
-    def to(
-        self, *, device: torch.device | str | None = None, dtype: torch.dtype | None = None
-    ) -> Self:
-        """Return the operator on another device or in another precision; this one is unchanged."""
-        return move(self, device=device, dtype=dtype)
 
 
 @attrs.frozen(eq=False)

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 
 import torch
 from torch import Tensor
 
+from .component import Component
 from .errors import ParameterError
 
 __all__ = ["Kernel", "kernel_tensor"]
 
 
-class Kernel(ABC):
+class Kernel(Component):
     """A point spread function that knows its phase.
 
     Convention (all of wellposed): convolution, `y[i] = sum_j k[j] x[i + n // 2 - j]` for a kernel

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 
 import torch
 from torch import Tensor
 
+from .component import Component
 from .space import Space
 
 __all__ = ["Noise"]
 
 
-class Noise(ABC):
+class Noise(Component):
     """A noise model: it draws measurements, and gives the data term D(z) of a clean z = A x.
 
     Gaussian noise has `D(z) = 1/2 |z - y|^2` whatever its sigma: the weight of a prior is
@@ -34,11 +35,6 @@ class Noise(ABC):
     @abstractmethod
     def prox(self, v: Tensor, y: Tensor, tau: Tensor | float) -> Tensor:
         """Return `argmin_z D(z) + 1/(2 tau) |z - v|^2`; tau broadcasts against v."""
-
-    @property
-    def name(self) -> str:
-        """Short name for error texts."""
-        return type(self).__name__
 
     @property
     def is_quadratic(self) -> bool:

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from typing import Self
+from abc import abstractmethod
 
 import attrs
 import torch
 from torch import Tensor
 
-from .moves import device_of, move
+from .component import Component
 from .operator import ForwardOperator
 from .space import Space
 
 __all__ = ["ComposedNonlinear", "Jacobian", "NonlinearOperator"]
 
 
-class NonlinearOperator(ABC):
+class NonlinearOperator(Component):
     """A differentiable map from one space to another; an author writes the spaces and `_apply`."""
 
     @property
@@ -48,22 +47,6 @@ class NonlinearOperator(ABC):
         """
         self.in_space.check(x, who=self.name, name="x")
         return Jacobian(function=self, point=x)
-
-    @property
-    def name(self) -> str:
-        """Short name for error texts."""
-        return type(self).__name__
-
-    @property
-    def device(self) -> torch.device | None:
-        """Device of the parameters, if there are any."""
-        return device_of(self)
-
-    def to(
-        self, *, device: torch.device | str | None = None, dtype: torch.dtype | None = None
-    ) -> Self:
-        """Return the operator on another device or in another precision; this one is unchanged."""
-        return move(self, device=device, dtype=dtype)
 
 
 @attrs.frozen(eq=False)

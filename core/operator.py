@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from typing import TYPE_CHECKING, Any, NamedTuple, Self, overload
 
 import attrs
@@ -11,9 +11,10 @@ from torch import Tensor
 
 from . import prox
 from .cache import derived
+from .component import Component, params_for
 from .errors import DeviceError, ParameterError, ShapeError
 from .linalg import lanczos_norm_bound
-from .moves import device_of, fields_of, move, tensors_in
+from .moves import tensors_in
 from .space import Space
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ class Equivariance(NamedTuple):
     channelwise: bool = True
 
 
-class ForwardOperator(ABC):
+class ForwardOperator(Component):
     """A linear map from one `Space` to another, with its exact adjoint.
 
     An author writes `in_space`, `out_space`, `_apply` and `_adjoint`, in a final
@@ -99,12 +100,7 @@ class ForwardOperator(ABC):
         Tensors among `params` follow the precision of `space`, since here they come from text or
         files; constructors never convert.
         """
-        names = {f.alias for f in fields_of(cls)}
-        if "in_shape" in names:
-            params.setdefault("in_shape", space.shape)
-        if "dtype" in names:
-            params.setdefault("dtype", space.dtype)
-        return cls(**move(params, dtype=space.dtype))
+        return cls(**params_for(cls, space, params))
 
     # ---- what everybody calls -----------------------------------------------------------------
 
@@ -120,22 +116,6 @@ class ForwardOperator(ABC):
     def H(self) -> ForwardOperator:
         """The adjoint operator; `op.H.H is op`."""
         return Adjoint(self)
-
-    @property
-    def name(self) -> str:
-        """Short name for error texts."""
-        return type(self).__name__
-
-    @property
-    def device(self) -> torch.device | None:
-        """Device of the parameters; None when there are none, and any device will do."""
-        return device_of(self)
-
-    def to(
-        self, *, device: torch.device | str | None = None, dtype: torch.dtype | None = None
-    ) -> Self:
-        """Return the operator on another device or in another precision; this one is unchanged."""
-        return move(self, device=device, dtype=dtype)
 
     def check(self, x: object, space: Space, name: str) -> Tensor:
         """Return `x` if it belongs to `space`, fits the parameters' batch and lies beside them.

@@ -7,15 +7,13 @@ picture units. They meet only in `DenoiserAsProx`.
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
-from typing import Self
+from abc import abstractmethod
 
 import attrs
-import torch
 from torch import Tensor
 
+from .component import Component
 from .fields import param
-from .moves import move
 from .operator import ForwardOperator
 from .space import Space
 
@@ -30,22 +28,11 @@ __all__ = [
 ]
 
 
-class Prior(ABC):  # noqa: B024 - a marker: capabilities are its subclasses
+class Prior(Component):
     """Marker of all priors; a class may have several capabilities.
 
     Tensors are `(*batch, C, H, W)`, real or complex; every method treats samples apart.
     """
-
-    def to(
-        self, *, device: torch.device | str | None = None, dtype: torch.dtype | None = None
-    ) -> Self:
-        """Return the prior on another device or in another precision; this one is unchanged."""
-        return move(self, device=device, dtype=dtype)
-
-    @property
-    def name(self) -> str:
-        """Short name for error texts."""
-        return type(self).__name__
 
 
 class SmoothPrior(Prior):

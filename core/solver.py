@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import time
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, Generic, Self, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 import attrs
 import torch
 from torch import Tensor
 
+from .component import Component
 from .describe import describe, versions
 from .errors import IncompatibleError
 from .loop import IterationEvent, run
-from .moves import move
 from .observe import notify
 from .operator import ForwardOperator
 from .prior import Prior
@@ -82,23 +82,12 @@ class Needs:
             )
 
 
-class Solver(ABC):
+class Solver(Component):
     """Turns a `Problem` into a `Solution`; final classes are frozen attrs classes."""
 
     needs: ClassVar[Needs] = Needs()
     default_prior: ClassVar[Mapping[str, Any] | str | None] = None
     """The prior that `wellposed.solve` takes when none is given: a name, or {name:, params:}."""
-
-    @property
-    def name(self) -> str:
-        """Short name for error texts."""
-        return type(self).__name__
-
-    def to(
-        self, *, device: torch.device | str | None = None, dtype: torch.dtype | None = None
-    ) -> Self:
-        """Return the solver, with its networks, on another device or in another precision."""
-        return move(self, device=device, dtype=dtype)
 
     def solve(self, problem: Problem, *, callback: Callback | None = None) -> Solution:
         """Solve the problem; gradients follow the caller's grad mode (`wellposed.solve`: none).
