@@ -32,8 +32,10 @@ from .cache import derived
 
 __all__ = ["ChannelSpectra", "MixingSpectra", "Spectra", "fft", "ifft"]
 
-# Pixels at once: one megabyte in single precision, which a core keeps in its cache.
+# Pixels at once: one megabyte in single precision, which a core keeps in its cache. With more
+# threads they wait for each other at every step of every piece, and pieces must be larger.
 _PIECE = 2**18
+_PIECE_OF_MANY_THREADS = 2**20
 
 
 @attrs.frozen(eq=False, slots=False)
@@ -147,10 +149,13 @@ class ChannelSpectra:
         Small buffers are reused while they are in the cache; large ones come from the system page
         by page at every step, which costs more than the transforms.
         """
+        if not self._is_plain(*inputs):
+            return compute(*inputs)
         lead = inputs[0].shape[:-2]
         pictures = math.prod(lead)
-        at_once = max(_PIECE // (self.size[0] * self.size[1] * self.stride**2), 1)
-        if pictures <= at_once or not self._is_plain(*inputs):
+        piece = _PIECE if torch.get_num_threads() == 1 else _PIECE_OF_MANY_THREADS
+        at_once = max(piece // (self.size[0] * self.size[1] * self.stride**2), 1)
+        if pictures <= at_once:
             return compute(*inputs)
         flat = [t.reshape(pictures, 1, *t.shape[-2:]) for t in inputs]
         starts = range(at_once, pictures, at_once)

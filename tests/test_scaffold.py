@@ -69,11 +69,21 @@ def test_its_own_tests_can_be_collected(tmp_path):
     assert "2 passed" in done.stdout
 
 
+@pytest.mark.parametrize("name", ["aa", "wellposed_" + "long" * 6])
+def test_what_it_writes_is_formatted_whatever_the_name(tmp_path, name):
+    ruff = pytest.importorskip("ruff").find_ruff_bin()
+    new_plugin(tmp_path / "new", name)
+    for command in (["check", "."], ["format", "--check", "."]):
+        done = subprocess.run(
+            [ruff, *command], cwd=tmp_path / "new", capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stdout
+
+
 def test_the_sample_that_ci_installs_is_what_it_writes(tmp_path):
     new_plugin(tmp_path / "sample", "wellposed_sample")
     wanted = contents(tmp_path / "sample")
-    found = contents(SAMPLE)
-    assert {path: found.get(path) for path in wanted} == wanted
+    assert {path: (SAMPLE / path).read_text() for path in wanted} == wanted
 
 
 @pytest.mark.parametrize("kind", ["folder with a file", "file", "link"])

@@ -6,6 +6,7 @@ import pytest
 import torch
 from wellposed.errors import ParameterError, ShapeError
 from wellposed.testing import OperatorKit, PluginKit
+
 from wellposed_sample.binning import Binning
 
 
@@ -19,7 +20,7 @@ class TestBinning(OperatorKit):
     @staticmethod
     def oracle(op: Binning) -> torch.Tensor:
         """The matrix by its definition, one pixel at a time."""
-        _c, h, w = op.in_shape
+        _, h, w = op.in_shape
         rows, columns = op.out_space.numel, op.in_space.numel
         matrix = torch.zeros((rows, columns), dtype=op.dtype)
         for column in range(columns):

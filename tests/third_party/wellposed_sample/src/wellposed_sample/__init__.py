@@ -1,4 +1,4 @@
-"""Manifest of wellposed-sample: strings only, so that listing it imports nothing."""
+"""The manifest: strings only, so that listing it imports nothing."""
 
 from __future__ import annotations
 
@@ -23,5 +23,7 @@ def wellposed_components() -> Iterable[ComponentSpec]:
 def wellposed_examples() -> Iterable[Example]:
     """Yield instances of them, for the conformance kit."""
     yield Example(
-        kind="operator", name="sample_binning", target="wellposed_sample.examples:binnings"
+        kind="operator",
+        name="sample_binning",
+        target="wellposed_sample.examples:binnings",
     )
