@@ -13,13 +13,14 @@ from wellposed.testing import (
     check_names,
 )
 from wellposed.testing import broken_others as broken
+from wellposed.testing import broken_solvers as solvers
 
 KITS = {
     "kernel": (KernelKit, broken.faulty_kernels, broken.KERNEL_FAULTS),
     "prior": (PriorKit, broken.faulty_priors, broken.PRIOR_FAULTS),
     "noise": (NoiseKit, broken.faulty_noises, broken.NOISE_FAULTS),
-    "solver": (SolverKit, broken.faulty_solvers, broken.SOLVER_FAULTS),
-    "bilinear": (BilinearKit, broken.faulty_bilinears, broken.BILINEAR_FAULTS),
+    "solver": (SolverKit, solvers.faulty_solvers, solvers.SOLVER_FAULTS),
+    "bilinear": (BilinearKit, solvers.faulty_bilinears, solvers.BILINEAR_FAULTS),
 }
 FAULTS = [(kind, fault) for kind, (_, _, faults) in KITS.items() for fault in faults]
 CHECKS = [(kind, check) for kind in KITS for check in check_names(kind)]
