@@ -7,7 +7,9 @@ method that is more than 25 % slower than the best one.
 from __future__ import annotations
 
 import argparse
+import functools
 import itertools
+from collections.abc import Callable
 
 import attrs
 import numpy as np
@@ -18,7 +20,7 @@ from wellposed.plugins.operators.strided_blur import StridedBlur
 
 from ._timing import interleaved
 
-Row = tuple[str, str, tuple[float, ...], float]
+Row = tuple[str, tuple[str, str], tuple[float, ...], float]  # method, form, features, nanoseconds
 
 
 def main(argv: list[str]) -> int:
@@ -30,12 +32,16 @@ def main(argv: list[str]) -> int:
     options = parser.parse_args(argv)
     if options.cpu_time:
         torch.set_num_threads(1)
-    measured = {cell: _measure(*cell, options) for cell in _cells()}
+    measured = {
+        (*cell, direction): rows
+        for cell in _cells()
+        for direction, rows in _measure(*cell, options).items()
+    }
     costs = _fit(list(itertools.chain.from_iterable(measured.values())))
     print("COSTS = {")
     for form, constants in costs.items():
         shown = ", ".join(f"{c:.4g}" for c in constants)
-        print(f'    ("{options.device}", "{form}"): ({shown}),')
+        print(f'    ("{options.device}", "{form[0]}", "{form[1]}"): ({shown}),')
     print("}")
     _report(measured, costs)
     return 0
@@ -48,40 +54,34 @@ def _cells() -> itertools.product[tuple[int, int, int, int, str]]:
 
 def _measure(
     shape: tuple[int, int], side: int, stride: int, boundary: str, options: argparse.Namespace
-) -> list[Row]:
+) -> dict[str, list[Row]]:
     batch, size = shape
     line = torch.rand(1, 1, side, 1, device=options.device)
     op = StridedBlur(
         in_shape=(3, size, size), stride=stride, kernel=line * line.mT, boundary=boundary
     )
     x = torch.rand(batch, 3, size, size, device=options.device)
-    runs, rows = {}, []
+    runs: dict[str, Callable[[], object]] = {}
     for method in ("direct", "separable", "fft"):
         one = attrs.evolve(op, method=method)
         if method == "direct" and batch * 3 * one.out_space.numel * side**2 > 4e9:
             continue
-        runs[method] = _both(one, x)
-    for method, milliseconds in interleaved(
+        y = one(x)
+        runs[f"forward {method}"] = functools.partial(one, x)
+        runs[f"adjoint {method}"] = functools.partial(one.H, y)
+    rows: dict[str, list[Row]] = {"forward": [], "adjoint": []}
+    for name, milliseconds in interleaved(
         runs, seconds=options.seconds, cpu_time=options.cpu_time
     ).items():
-        form = form_of(method, op.plan, shared=True, real=True)
-        rows.append(
-            (method, form, features(method, op.plan, batch, shared=True), milliseconds * 1e6)
-        )
+        direction, method = name.split()
+        adjoint = direction == "adjoint"
+        form = form_of(method, op.plan, adjoint=adjoint, shared=True, real=True)
+        known = features(form, op.plan, batch)
+        rows[direction].append((method, (direction, form), known, milliseconds * 1e6))
     return rows
 
 
-def _both(op: StridedBlur, x: torch.Tensor) -> object:
-    y = op(x)
-
-    def run() -> None:
-        op(x)
-        op.H(y)
-
-    return run
-
-
-def _fit(rows: list[Row]) -> dict[str, tuple[float, ...]]:
+def _fit(rows: list[Row]) -> dict[tuple[str, str], tuple[float, ...]]:
     """Fit each form by non-negative least squares on relative errors."""
     costs = {}
     for form in sorted({row[1] for row in rows}):
@@ -92,7 +92,9 @@ def _fit(rows: list[Row]) -> dict[str, tuple[float, ...]]:
     return costs
 
 
-def _report(cells: dict[object, list[Row]], costs: dict[str, tuple[float, ...]]) -> None:
+def _report(
+    cells: dict[object, list[Row]], costs: dict[tuple[str, str], tuple[float, ...]]
+) -> None:
     loss = {}
     for cell, rows in cells.items():
         modelled = [float(np.dot(costs[row[1]], row[2])) for row in rows]

@@ -32,10 +32,10 @@ from .cache import derived
 
 __all__ = ["ChannelSpectra", "MixingSpectra", "Spectra", "fft", "ifft"]
 
-# Pixels at once: one megabyte in single precision, which a core keeps in its cache. With more
-# threads they wait for each other at every step of every piece, and pieces must be larger.
+# Pixels at once: one megabyte in single precision, which a core keeps in its cache. Several threads
+# wait for each other at every step of every piece, and pairs take fewer passes: both want more.
 _PIECE = 2**18
-_PIECE_OF_MANY_THREADS = 2**20
+_LARGE_PIECE = 2**20
 
 
 @attrs.frozen(eq=False, slots=False)
@@ -153,7 +153,8 @@ class ChannelSpectra:
             return compute(*inputs)
         lead = inputs[0].shape[:-2]
         pictures = math.prod(lead)
-        piece = _PIECE if torch.get_num_threads() == 1 else _PIECE_OF_MANY_THREADS
+        small = torch.get_num_threads() == 1 and not self.paired
+        piece = _PIECE if small else _LARGE_PIECE
         at_once = max(piece // (self.size[0] * self.size[1] * self.stride**2), 1)
         if pictures <= at_once:
             return compute(*inputs)

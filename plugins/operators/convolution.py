@@ -55,7 +55,7 @@ class Convolution(ForwardOperator):
         return _separable(self, x) if method == "separable" else _fft(self, x)
 
     def _adjoint(self, y: Tensor) -> Tensor:
-        method = chosen_method(self, y)
+        method = chosen_method(self, y, adjoint=True)
         if method == "direct":
             return _direct_adjoint(self, y)
         return _separable_adjoint(self, y) if method == "separable" else _fft_adjoint(self, y)
@@ -92,7 +92,7 @@ class Convolution(ForwardOperator):
             return spectra(self).squared_norm().sqrt().expand(self.batch_shape)
 
 
-def chosen_method(op: Convolution, like: Tensor) -> str:
+def chosen_method(op: Convolution, like: Tensor, *, adjoint: bool = False) -> str:
     """Return the method of the operator, or the cheapest one for a batch as that of `like`."""
     if op.method in ("direct", "fft"):
         return op.method
@@ -102,6 +102,7 @@ def chosen_method(op: Convolution, like: Tensor) -> str:
     return cheapest(
         op.plan,
         math.prod(like.shape[:-3]),
+        adjoint=adjoint,
         separable=factors is not None,
         shared=op.kernel.shape[:2] == (1, 1),
         real=not op.kernel.is_complex(),

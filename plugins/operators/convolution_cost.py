@@ -1,6 +1,6 @@
 """Which way of computing a convolution is the cheapest: a cost model with measured constants.
 
-The time of one call and one adjoint is modelled as a sum over the features below, with constants
+The time of a call, and of an adjoint, is modelled as a sum over the features below, with constants
 in nanoseconds that `python -m benchmarks calibrate` measures and prints; paste them here. They
 need not be right for a machine, only in proportion.
 """
@@ -15,35 +15,52 @@ __all__ = ["COSTS", "bands_for", "cheapest", "features", "form_of"]
 
 _BLOCK = 16
 
-# (device, form): (per call, per pixel, per multiplication or transform step)
+# (device, direction, form): (per call, per pixel, per multiplication or transform step)
 COSTS = {
-    # One core of an AMD EPYC, torch 2.13, `calibrate --cpu-time`: the best method in 92 % of 320
-    # cells, and never more than 1.3 times slower than it.
-    ("cpu", "direct, batched"): (1.666e05, 4.02, 0.1908),
-    ("cpu", "direct, grouped"): (2.146e05, 4.806, 0.0344),
-    ("cpu", "fft"): (1.298e05, 6.56, 0.3),
-    ("cpu", "fft, paired"): (1.712e05, 5.353, 0.1126),
-    ("cpu", "separable"): (4.852e04, 1.398, 0.0435),
+    # One core of an AMD EPYC, torch 2.13, `calibrate --cpu-time`: the best method in 92 % of 640
+    # cells, within 25 % of it in 97 %.
+    ("cpu", "adjoint", "direct, batched"): (1.331e05, 2.42, 0.04569),
+    ("cpu", "adjoint", "direct, grouped"): (2.524e05, 1.962, 0.01874),
+    ("cpu", "adjoint", "fft"): (9.352e04, 2.801, 0.147),
+    ("cpu", "adjoint", "fft, paired"): (1.093e05, 1.993, 0.08249),
+    ("cpu", "adjoint", "separable"): (3.603e04, 0.099, 0.02318),
+    ("cpu", "forward", "direct, batched"): (1.491e05, 0.8046, 0.1604),
+    ("cpu", "forward", "direct, grouped"): (2.093e05, 1.698, 0.01456),
+    ("cpu", "forward", "fft"): (1.605e05, 1.059, 0.3015),
+    ("cpu", "forward", "fft, paired"): (2.025e05, 0.0, 0.2554),
+    ("cpu", "forward", "separable"): (5.245e04, 0.5635, 0.02305),
     # Estimated from bandwidth and launch counts, not measured: see benchmarks/GPU.md.
-    ("cuda", "direct, batched"): (1.2e05, 0.02, 0.001),
-    ("cuda", "direct, grouped"): (1.2e05, 0.02, 0.0005),
-    ("cuda", "fft"): (1.5e05, 0.02, 0.0005),
-    ("cuda", "fft, paired"): (1.5e05, 0.02, 0.0005),
-    ("cuda", "separable"): (4e04, 0.005, 0.00005),
+    ("cuda", "adjoint", "direct, batched"): (6e04, 0.01, 0.0005),
+    ("cuda", "adjoint", "direct, grouped"): (6e04, 0.01, 0.00025),
+    ("cuda", "adjoint", "fft"): (7.5e04, 0.01, 0.00025),
+    ("cuda", "adjoint", "fft, paired"): (7.5e04, 0.01, 0.00025),
+    ("cuda", "adjoint", "separable"): (2e04, 0.0025, 0.000025),
+    ("cuda", "forward", "direct, batched"): (6e04, 0.01, 0.0005),
+    ("cuda", "forward", "direct, grouped"): (6e04, 0.01, 0.00025),
+    ("cuda", "forward", "fft"): (7.5e04, 0.01, 0.00025),
+    ("cuda", "forward", "fft, paired"): (7.5e04, 0.01, 0.00025),
+    ("cuda", "forward", "separable"): (2e04, 0.0025, 0.000025),
 }
 
 
 def cheapest(
-    g: Geometry, batch: int, *, separable: bool, shared: bool, real: bool, on_cuda: bool
+    g: Geometry,
+    batch: int,
+    *,
+    adjoint: bool,
+    separable: bool,
+    shared: bool,
+    real: bool,
+    on_cuda: bool,
 ) -> str:
     """Return the cheapest method for `batch` pictures."""
-    device = "cuda" if on_cuda else "cpu"
+    device, direction = "cuda" if on_cuda else "cpu", "adjoint" if adjoint else "forward"
     methods = ("direct", "separable", "fft") if separable else ("direct", "fft")
 
     best, least = "", math.inf
     for method in methods:
-        costs = COSTS[device, form_of(method, g, shared=shared, real=real)]
-        known = features(method, g, batch, shared=shared)
+        form = form_of(method, g, adjoint=adjoint, shared=shared, real=real)
+        costs, known = COSTS[device, direction, form], features(form, g, batch)
         total = costs[0] * known[0] + costs[1] * known[1] + costs[2] * known[2]
         if total < least:
             best, least = method, total
@@ -58,26 +75,27 @@ def bands_for(groups: int, rows: int) -> int:
     return max(min(_BLOCK // groups, rows // _BLOCK), 1)
 
 
-def form_of(method: str, g: Geometry, *, shared: bool, real: bool) -> str:
+def form_of(method: str, g: Geometry, *, adjoint: bool, shared: bool, real: bool) -> str:
     """Return which code a method runs: they differ in speed per step."""
     if method == "direct":
-        return "direct, batched" if shared and g.stride > 2 else "direct, grouped"
+        batched = shared and g.stride > (1 if adjoint else 2)
+        return "direct, batched" if batched else "direct, grouped"
     if method == "fft":
         return "fft, paired" if real and g.stride % 2 == 0 else "fft"
     return method
 
 
-def features(method: str, g: Geometry, batch: int, *, shared: bool) -> tuple[float, float, float]:
-    """Return what the time of a method depends on."""
+def features(form: str, g: Geometry, batch: int) -> tuple[float, float, float]:
+    """Return what the time of a form depends on."""
     pictures: float = batch * g.in_space.shape[0]
     rows, columns = g.rows, g.columns
-    if method == "direct":
-        if not (shared and g.stride > 2):
+    if form.startswith("direct"):
+        if form == "direct, grouped":
             bands = bands_for(batch * g.in_space.shape[0], rows.count)
             pictures = -(-pictures * bands // _BLOCK) * _BLOCK / bands
         steps = rows.count * columns.count * rows.taps * columns.taps
         return 1, pictures * rows.reach * columns.reach, pictures * steps
-    if method == "separable":
+    if form == "separable":
         first = columns.count * rows.size * columns.size
         return (
             1,

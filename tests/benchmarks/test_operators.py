@@ -15,7 +15,7 @@ from benchmarks import _simple, operators
 def test_all_contenders_do_the_same_job(stride):
     generator = torch.Generator().manual_seed(0)
     kernel = torch.rand(1, 1, 5, 5, generator=generator)
-    x = torch.rand(2, 3, 6 * stride, 4 * stride, generator=generator)
+    x = torch.rand(2, 3, 6 * stride, 8 * stride, generator=generator)
     op = operators._operator(kernel, tuple(x.shape[1:]), stride)
     y = op(x) + 0.1
     contenders = operators._contenders(op, x, y, kernel, stride, None)
