@@ -11,6 +11,7 @@ import os
 from typing import Any
 
 import pytest
+import torch
 from wellposed.registry import default_registry
 from wellposed.testing import check_names, kit_for
 from wellposed.testing.runner import KITS
@@ -39,6 +40,8 @@ def kit(kind: str, name: str) -> Any:
     [(s.kind, s.name, check) for s in OURS for check in check_names(s.kind)],
 )
 def test_component(kind: str, name: str, check: str) -> None:
+    if "cuda" in check and not torch.cuda.is_available():
+        pytest.skip("needs a CUDA device")
     if lacks := missing(kind, name):
         pytest.skip(lacks)
     getattr(kit(kind, name), check)()
