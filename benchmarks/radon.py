@@ -34,8 +34,9 @@ def _speed(seconds: float) -> None:
     image, sinogram = picture[0].numpy(), radon(picture[0].numpy(), theta=degrees)
     y, many = op(picture), op(batch)
     error = float((y[0] - torch.from_numpy(sinogram)).norm() / y.norm())
-    # One product reads each weight and its 32-bit column once.
+    # The floor of a plain matrix, which reads each weight and its 32-bit column once.
     entries = int((op(torch.ones_like(picture)) > 0).sum()) * 2 * SIZE
+    kept = op._system(picture.device).nbytes / 2  # half of it is the transpose
     source = torch.empty(2**26)
     target = torch.empty_like(source)
     t = interleaved(
@@ -52,12 +53,15 @@ def _speed(seconds: float) -> None:
         },
         seconds=seconds,
     )
-    floor = entries * 8 / (2 * 4 * source.numel()) * t["copy"]
+    ms_per_byte = t["copy"] / (2 * 4 * source.numel())
+    floor, least = entries * 8 * ms_per_byte, kept * ms_per_byte
     print(f"{SIZE} x {SIZE}, {ANGLES} angles, {torch.get_num_threads()} threads, error {error:.1e}")
     print(
-        f"about {entries / 1e6:.0f} M weights, {floor:.1f} ms to read once at the copy's bandwidth"
+        f"about {entries / 1e6:.0f} M weights, {floor:.1f} ms to read once at the copy's bandwidth;"
     )
-    print("| job | ms | skimage, ms | ratio | times the floor |\n|---|---|---|---|---|")
+    print(f"{kept / 1e6:.0f} MB are stored, {least:.1f} ms")
+    print("| job | ms | skimage, ms | ratio | times the floor | times the stored bytes' |")
+    print("|---|---|---|---|---|---|")
     rows = [
         ("A", 1, "skimage radon"),
         ("A, batch", BATCH, "skimage radon"),
@@ -67,7 +71,7 @@ def _speed(seconds: float) -> None:
     ]
     for name, pictures, peer in rows:
         each = t[name] / pictures
-        share = f"{t[name] / floor:.1f}" if name != "fbp" else ""
+        share = f"{t[name] / floor:.1f} | {t[name] / least:.1f}" if name != "fbp" else "|"
         print(f"| {name} | {each:.1f} | {t[peer]:.0f} | {t[peer] / each:.0f} | {share} |")
 
 

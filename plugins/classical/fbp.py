@@ -37,7 +37,7 @@ class Fbp(DirectSolver):
     Raises: IncompatibleError for an operator without filtered back-projection.
     Cost: one FFT per projection and one adjoint.
     Source: Kak and Slaney, 1988, Principles of computerized tomographic imaging, section 3.3,
-    equations (3.34)-(3.36).
+    reconstruction from parallel projections.
     """
 
     needs = Needs(operator_check=_wrong_operator)

@@ -41,7 +41,7 @@ class Fista(IterativeSolver[State]):
     backtracking); the norm of A once (never when backtracking).
     Source: Beck and Teboulle, 2009, A fast iterative shrinkage-thresholding algorithm for linear
     inverse problems, SIAM J. Imaging Sci. 2(1), equations (4.1)-(4.3); restarts: O'Donoghue and
-    Candes, 2015, Adaptive restart for accelerated gradient schemes, section 3.2, equation (13).
+    Candes, 2015, Adaptive restart for accelerated gradient schemes, section 3.2.
     Departure: a step that backtracking rejects counts as a step, so that samples stay independent.
     """
 

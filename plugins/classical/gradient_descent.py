@@ -24,7 +24,7 @@ class GradientDescent(IterativeSolver[Point]):
     Shapes: y `(*batch, *out)` -> `(*batch, *in)`; one step size per sample.
     Cost: one forward and one adjoint per step; the norm of A once.
     Source: Landweber, 1951, An iteration formula for Fredholm integral equations of the first
-    kind, American Journal of Mathematics 73(3), equation (6).
+    kind, American Journal of Mathematics 73(3).
     """
 
     needs = Needs(priors=(SmoothPrior,), prior_optional=True)

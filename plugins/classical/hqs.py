@@ -40,8 +40,8 @@ class Hqs(IterativeSolver[State]):
     Units: first and last in those of `|A|^2 / |K|^2`.
     Cost: per step one linear solve and the proximal map.
     Source: Geman and Yang, 1995, Nonlinear image recovery with half-quadratic regularization, IEEE
-    TIP 4(7), equations (9)-(12); continuation: Krishnan and Fergus, 2009, Fast image deconvolution
-    using hyper-Laplacian priors, algorithm 1.
+    TIP 4(7); continuation: Krishnan and Fergus, 2009, Fast image deconvolution using
+    hyper-Laplacian priors, algorithm 1.
     """
 
     needs = Needs(priors=(ProximalPrior, AnalysisPrior))

@@ -28,9 +28,9 @@ class HyperLaplacian(AnalysisPrior):
     Units: weight in (data units)^2 per (picture unit)^power.
     Cost: the proximal map: 12 Newton steps per difference.
     Source: Krishnan and Fergus, 2009, Fast image deconvolution using hyper-Laplacian priors,
-    equations (1), (2) and (5); departures: Newton's method from above instead of a look-up table,
-    and the threshold in closed form: Zuo et al., 2013, A generalized iterated shrinkage algorithm
-    for non-convex sparse coding, ICCV, equation (10).
+    the w sub-problem; departures: Newton's method from above instead of a look-up table, and the
+    threshold in closed form: Zuo et al., 2013, A generalized iterated shrinkage algorithm for
+    non-convex sparse coding, ICCV, generalised soft-thresholding.
     """
 
     weight: float = param(3e-4, doc="Multiplies the functional.", check=positive)

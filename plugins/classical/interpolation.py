@@ -36,7 +36,7 @@ class AdjointSolver(DirectSolver):
     Shapes: y `(*batch, *out)` -> `(*batch, *in)`.
     Cost: one adjoint.
     Source: North, 1963, An analysis of the factors which determine signal/noise discrimination in
-    pulsed-carrier systems, Proc. IEEE 51(7), equation (10).
+    pulsed-carrier systems, Proc. IEEE 51(7), the matched filter.
     """
 
     def _reconstruct(self, problem: Problem) -> Tensor:

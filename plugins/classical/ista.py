@@ -23,7 +23,7 @@ class Ista(IterativeSolver[Point]):
     Shapes: y `(*batch, *out)` -> `(*batch, *in)`; one step size per sample.
     Cost: one forward, one adjoint and one proximal map per step; the norm of A once.
     Source: Daubechies, Defrise and De Mol, 2004, An iterative thresholding algorithm for linear
-    inverse problems with a sparsity constraint, CPAM 57(11), equation (1.6).
+    inverse problems with a sparsity constraint, CPAM 57(11), the thresholded Landweber iteration.
     """
 
     needs = Needs(priors=(ProximalPrior,))

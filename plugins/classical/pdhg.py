@@ -63,7 +63,7 @@ class Pdhg(IterativeSolver[State]):
     Units: balance in those of dual over primal.
     Cost: one application of K and one of K^H per step, and the proximal maps; norms once.
     Source: Chambolle and Pock, 2011, A first-order primal-dual algorithm for convex problems, JMIV
-    40, algorithm 1 and equation (7); one step per block: Pock and Chambolle, 2011, ICCV, lemma 2;
+    40, algorithm 1; one step per block: Pock and Chambolle, 2011, ICCV, lemma 2;
     balance: Goldstein, Li and Yuan, 2015, Adaptive primal-dual splitting methods, algorithm 1,
     with both residuals relative.
     """

@@ -43,7 +43,7 @@ class PnpHqs(IterativeSolver[State]):
     Units: sigma, last_sigma: picture units; noise_sigma: those of the measurement.
     Cost: one `data_prox` and one denoising per step.
     Source: Zhang et al., 2021, Plug-and-play image restoration with deep denoiser prior, IEEE
-    TPAMI 44(10), equations (6), (7) and section 4.2.
+    TPAMI 44(10), its half-quadratic splitting and section 4.2.
     """
 
     needs = Needs(priors=(Denoiser,))

@@ -40,7 +40,7 @@ class PnpPgd(IterativeSolver[State]):
     Units: sigma: picture units.
     Cost: one forward, one adjoint and one denoising per step; the norm of A once.
     Source: Kamilov, Mansour and Wohlberg, 2017, A plug-and-play priors approach for solving
-    nonlinear imaging inverse problems, IEEE SPL 24(12), algorithm 1 with q_k of equation (8).
+    nonlinear imaging inverse problems, IEEE SPL 24(12), algorithm 1 with its accelerating q_k.
     """
 
     needs = Needs(priors=(Denoiser,))

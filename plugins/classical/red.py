@@ -39,7 +39,8 @@ class Red(IterativeSolver[State]):
     Units: sigma: picture units; noise_sigma: those of the measurement.
     Cost: one denoising per step, and one `data_prox` or one forward and one adjoint.
     Source: Romano, Elad and Milanfar, 2017, The little engine that could: regularization by
-    denoising (RED), SIAM J. Imaging Sci. 10(4), equations (29) and (37).
+    denoising (RED), SIAM J. Imaging Sci. 10(4), the fixed-point and
+    the gradient-descent methods.
     """
 
     needs = Needs(priors=(Denoiser,))

@@ -48,10 +48,10 @@ class RichardsonLucy(IterativeSolver[State]):
     Raises: ParameterError for negative measurements; IncompatibleError for an operator with
     negative weights.
     Cost: one forward and one adjoint per step.
-    Source: Richardson, 1972, JOSA 62(1), equation (5); Lucy, 1974, Astronomical Journal 79(6),
-    equation (15); tv: Dey et al., 2006, Microscopy Research and Technique 69, equation (14), with
-    the length of the gradient rounded off at 10 tv x, below which the steps would oscillate, and
-    the denominator kept above a tenth of A^T 1.
+    Source: Richardson, 1972, JOSA 62(1); Lucy, 1974, Astronomical Journal 79(6); tv: Dey et al.,
+    2006, Microscopy Research and Technique 69, the regularised iteration, with the length of the
+    gradient rounded off at 10 tv x, below which the steps would oscillate, and the denominator
+    kept above a tenth of A^T 1.
     """
 
     needs = Needs(operator_check=_wrong_operator, quadratic=False)

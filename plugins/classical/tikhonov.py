@@ -39,9 +39,9 @@ class Tikhonov(DirectSolver):
     Warns: NotConvergedWarning when conjugate gradients end above their tolerance.
     Cost: FFTs for a shift-equivariant A, or any A with a closed `data_prox` for `identity`;
     otherwise conjugate gradients.
-    Source: Tikhonov, 1963, Soviet Mathematics Doklady 4, equation (3); with a stride: Zhao et al.,
-    2016, IEEE TIP 25(8), equation (19); weight: Mallows, 1973, Technometrics 15(4), equation (4),
-    and Golub, Heath and Wahba, 1979, Technometrics 21(2), equation (1.4).
+    Source: Tikhonov, 1963, Soviet Mathematics Doklady 4; with a stride: Zhao et al., 2016, IEEE TIP
+    25(8), the analytical l2-l2 solution; weight: Mallows, 1973, Technometrics 15(4), and Golub,
+    Heath and Wahba, 1979, Technometrics 21(2).
     """
 
     weight: float | None = param(None, doc="Of the penalty; left out, found.", check=positive)

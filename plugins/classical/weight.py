@@ -29,8 +29,8 @@ def best_weight(problem: Problem, op: ForwardOperator) -> Tensor:
     `|share y|^2 + 2 sigma^2 trace(1 - share)`, else the generalised cross-validation
     `|share y|^2 / trace(share)^2`.
 
-    Source: Mallows, 1973, Some comments on C_P, Technometrics 15(4), equation (4); Golub, Heath
-    and Wahba, 1979, Generalized cross-validation, Technometrics 21(2), equations (1.4), (1.6).
+    Source: Mallows, 1973, Some comments on C_P, Technometrics 15(4); Golub, Heath and Wahba,
+    1979, Generalized cross-validation, Technometrics 21(2).
     """
     y = problem.measurement
     power = torch.fft.fft2(y, norm="ortho").abs().square()

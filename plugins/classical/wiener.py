@@ -39,9 +39,9 @@ class Wiener(DirectSolver):
     Raises: IncompatibleError unless A commutes with circular shifts, channel by channel.
     Cost: FFTs at the size of the picture.
     Source: Wiener, 1949, Extrapolation, interpolation and smoothing of stationary time series;
-    Gonzalez and Woods, Digital image processing, equation (5.8-2); the spectrum: Field, 1987,
-    Relations between the statistics of natural images..., JOSA A 4(12); with a stride: Zhao et
-    al., 2016, IEEE TIP 25(8), equation (12).
+    Gonzalez and Woods, Digital image processing, section on Wiener filtering; the spectrum:
+    Field, 1987, Relations between the statistics of natural images..., JOSA A 4(12); with a
+    stride: Zhao et al., 2016, IEEE TIP 25(8), the analytical l2-l2 solution.
     """
 
     needs = Needs(operator_check=_wrong_operator)

@@ -17,18 +17,18 @@ _BLOCK = 16
 
 # (device, direction, form): (per call, per pixel, per multiplication or transform step)
 COSTS = {
-    # One core of an AMD EPYC, torch 2.13, `calibrate --cpu-time`: the best method in 92 % of 640
-    # cells, within 25 % of it in 97 %.
-    ("cpu", "adjoint", "direct, batched"): (1.331e05, 2.42, 0.04569),
-    ("cpu", "adjoint", "direct, grouped"): (2.524e05, 1.962, 0.01874),
-    ("cpu", "adjoint", "fft"): (9.352e04, 2.801, 0.147),
-    ("cpu", "adjoint", "fft, paired"): (1.093e05, 1.993, 0.08249),
-    ("cpu", "adjoint", "separable"): (3.603e04, 0.099, 0.02318),
-    ("cpu", "forward", "direct, batched"): (1.491e05, 0.8046, 0.1604),
-    ("cpu", "forward", "direct, grouped"): (2.093e05, 1.698, 0.01456),
-    ("cpu", "forward", "fft"): (1.605e05, 1.059, 0.3015),
-    ("cpu", "forward", "fft, paired"): (2.025e05, 0.0, 0.2554),
-    ("cpu", "forward", "separable"): (5.245e04, 0.5635, 0.02305),
+    # Two cores of an AMD EPYC, torch 2.13, quiet: the best method in 91 % of 640 cells, within
+    # 25 % of it in 97 %.
+    ("cpu", "adjoint", "direct, batched"): (1.285e05, 1.282, 0.01897),
+    ("cpu", "adjoint", "direct, grouped"): (1.873e05, 1.323, 0.009911),
+    ("cpu", "adjoint", "fft"): (7.181e04, 2.638, 0.004972),
+    ("cpu", "adjoint", "fft, paired"): (7.385e04, 0.8532, 0.05965),
+    ("cpu", "adjoint", "separable"): (2.82e04, 0.08875, 0.01244),
+    ("cpu", "forward", "direct, batched"): (9.838e04, 0.6054, 0.08086),
+    ("cpu", "forward", "direct, grouped"): (1.519e05, 1.056, 0.008251),
+    ("cpu", "forward", "fft"): (1.059e05, 1.699, 0.08402),
+    ("cpu", "forward", "fft, paired"): (1.267e05, 0, 0.1482),
+    ("cpu", "forward", "separable"): (3.659e04, 0.2707, 0.01229),
     # Estimated from bandwidth and launch counts, not measured: see benchmarks/GPU.md.
     ("cuda", "adjoint", "direct, batched"): (6e04, 0.01, 0.0005),
     ("cuda", "adjoint", "direct, grouped"): (6e04, 0.01, 0.00025),

@@ -54,10 +54,12 @@ class Radon(ForwardOperator):
     Shapes: x `(*batch, C, H, W)` -> y `(*batch, C, detectors, angles)`.
     Units: angles in degrees; y in picture units times pixels.
     Raises: ShapeError, ParameterError.
-    Cost: one sparse product, about `16 H W angles` bytes of memory traffic per call, shared by all
-    pictures of a batch. The matrix is built once (256 x 256, 180 angles: about 3 s), kept on disk
-    in the user's cache folder (at most 2 GiB in all; WELLPOSED_CACHE names another), and takes
-    twice that memory.
+    Cost: one sparse product, shared by all pictures of a batch. Angles that quarter turns and
+    mirroring map to each other share their weights: with a multiple of four evenly spaced over
+    half a turn, a quarter of the `2 H W angles` weights is stored; with angles that have no
+    partner, all. The matrix is built once (256 x 256, 180 angles: about a second), kept on disk in
+    the user's cache folder (at most 2 GiB in all; WELLPOSED_CACHE names another), and takes, with
+    its transpose, 16 bytes of memory per stored weight in float32 (there: 100 MB).
     Source: Kak and Slaney, 1988, Principles of computerized tomographic imaging, chapter 3;
     discretised as scikit-image's `radon`.
     """

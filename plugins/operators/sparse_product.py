@@ -10,34 +10,57 @@ from __future__ import annotations
 import contextlib
 import functools
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import attrs
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from scipy import sparse
 from torch import Tensor
 
 __all__ = ["SparsePair"]
 
+# Row starts, column indices, values; then, where the matrix acts on copies: the entry that each
+# slot reads, the slots that read none, and the slots whose products each entry of the result sums.
+Factor = tuple[Tensor, ...]
+Indices = NDArray[np.int64]
+
 
 @attrs.frozen(eq=False)
 class SparsePair:
-    """A real matrix `(rows, columns)` and its transpose, both as CSR with 32-bit indices."""
+    """A real matrix and its transpose, both as CSR with 32-bit indices.
 
-    matrix: tuple[Tensor, Tensor, Tensor]  # row starts, column indices, values
-    transpose: tuple[Tensor, Tensor, Tensor]
+    With slots, the matrix A acts on copies of x, between a selection of entries before and after:
+
+        y = sum_m R_m A S_m x,   (S_m x)[j] = x[inputs[j, m]],   (R_m z)[outputs[i, m]] = z[i]
+
+    where an index equal to the size of x or y stands for no entry. All copies share one pass over
+    the weights, which is what a product costs.
+    """
+
+    matrix: Factor
+    transpose: Factor
 
     @classmethod
     def of(
-        cls, matrix: sparse.csr_matrix, dtype: torch.dtype, device: torch.device | None
+        cls,
+        matrix: sparse.csr_matrix,
+        dtype: torch.dtype,
+        device: torch.device | None,
+        slots: tuple[Indices, Indices] | None = None,
+        sizes: tuple[int, int] | None = None,
     ) -> SparsePair:
-        """Return the pair of a SciPy matrix."""
+        """Return the pair of a SciPy matrix; `slots` and `sizes` are of the inputs and outputs."""
+        forward, backward = _arrays(matrix), _arrays(matrix.T.tocsr())
+        if slots is not None and sizes is not None:
+            (inputs, outputs), (n, m) = slots, sizes
+            forward += *_reads(inputs, n), _inverse(outputs, m)
+            backward += *_reads(outputs, m), _inverse(inputs, n)
         # Tensors made in inference mode, or inside torch.func.grad, could not be used afterwards.
         with torch.inference_mode(False), torch._C._DisableFuncTorch():
-            forward = _tensors(matrix, dtype, device)
-            return cls(forward, _tensors(matrix.T.tocsr(), dtype, device))
+            return cls(_tensors(forward, dtype, device), _tensors(backward, dtype, device))
 
     @property
     def nbytes(self) -> int:
@@ -53,66 +76,104 @@ class SparsePair:
         return _product(self.transpose, self.matrix, y)
 
 
+def _arrays(matrix: sparse.csr_matrix) -> tuple[NDArray[Any], ...]:
+    return matrix.indptr, matrix.indices, matrix.data
+
+
+def _reads(slots: Indices, size: int) -> tuple[Indices, Indices]:
+    """Return which of `size` entries each flat slot reads, and the slots that read none."""
+    flat = slots.ravel()
+    return np.minimum(flat, size - 1), np.flatnonzero(flat == size)
+
+
+def _inverse(slots: Indices, size: int) -> Indices:
+    """Return which flat slot holds each of `size` entries, `(parts, size)`: one part per copy.
+
+    Where no entry is in two copies, one part tells all.
+    """
+    flat = np.arange(slots.size).reshape(slots.shape)
+    found = np.full((slots.shape[1], size), slots.size)
+    for part, entries, places in zip(found, slots.T, flat.T, strict=True):
+        used = entries < size
+        part[entries[used]] = places[used]
+    once = (found < slots.size).sum(0).max() <= 1
+    return found.min(0, keepdims=True) if once else found
+
+
 def _tensors(
-    matrix: sparse.csr_matrix, dtype: torch.dtype, device: torch.device | None
-) -> tuple[Tensor, Tensor, Tensor]:
-    starts = torch.from_numpy(matrix.indptr.astype(np.int32))
-    columns = torch.from_numpy(matrix.indices.astype(np.int32))
-    values = torch.from_numpy(np.ascontiguousarray(matrix.data)).to(dtype)
-    return starts.to(device), columns.to(device), values.to(device)
+    arrays: tuple[NDArray[Any], ...], dtype: torch.dtype, device: torch.device | None
+) -> Factor:
+    dtypes = (torch.int32, torch.int32, dtype, torch.int32, torch.int64, torch.int32)
+    parts = zip(arrays, dtypes, strict=False)
+    return tuple(torch.from_numpy(np.ascontiguousarray(a)).to(device, d) for a, d in parts)
 
 
-Csr = tuple[Tensor, Tensor, Tensor]
-
-
-def _product(a: Csr, a_transposed: Csr, x: Tensor) -> Tensor:
+def _product(a: Factor, a_transposed: Factor, x: Tensor) -> Tensor:
     if x.is_complex():
         both = torch.stack((x.real, x.imag))
         real, imag = _product(a, a_transposed, both)
         return torch.complex(real, imag)
     batch = x.shape[:-1]
-    product: Any = _csr_product if torch.compiler.is_compiling() else _Differentiable.apply
-    y: Tensor = product(*a, *a_transposed, x.reshape(-1, x.shape[-1]))
+    flat = x.reshape(-1, x.shape[-1])
+    if torch.compiler.is_compiling():
+        y: Tensor = _csr_product(a, a_transposed, flat)
+    else:
+        y = _Differentiable.apply(flat, *a, *a_transposed)  # type: ignore[no-untyped-call]
     return y.reshape(*batch, y.shape[-1])
 
 
 @torch.library.custom_op("wellposed::csr_product", mutates_args=())
-def _csr_product(
-    starts: Tensor,
-    columns: Tensor,
-    values: Tensor,
-    starts_t: Tensor,
-    columns_t: Tensor,
-    values_t: Tensor,
-    x: Tensor,
-) -> Tensor:
-    """Return `A x` for each row of x, `(n, columns of A)` -> `(n, rows of A)`."""
-    matrix = _csr(starts, columns, values, (starts.numel() - 1, starts_t.numel() - 1))
-    if x.shape[0] == 1:  # one vector has a faster routine
-        return torch.mv(matrix, x[0])[None]
-    return torch.mm(matrix, x.T).T.contiguous()
+def _csr_product(a: Sequence[Tensor], a_transposed: Sequence[Tensor], x: Tensor) -> Tensor:
+    """Return `A x` for each row of x, `(n, inputs)` -> `(n, outputs)`."""
+    matrix = _csr(a[0], a[1], a[2], (a[0].numel() - 1, a_transposed[0].numel() - 1))
+    n = x.shape[0]
+    if len(a) == 3:
+        return _times(matrix, x.T.contiguous(), x.new_empty(len(matrix), n)).T.contiguous()
+    *_, reads, absent, sums = a
+    rows, columns = matrix.shape
+    copies = reads.numel() // columns
+    slots = _rows(x.T.contiguous(), reads).index_fill_(0, absent, 0)
+    z = x.new_empty(rows + 1, copies * n)
+    _times(matrix, slots.view(columns, copies * n), z[:-1])
+    z[-1] = 0
+    parts = _rows(z.view((rows + 1) * copies, n), sums.flatten()).view(*sums.shape, n)
+    return (parts[0] if len(parts) == 1 else parts.sum(0)).T.contiguous()
+
+
+def _times(matrix: Tensor, x: Tensor, out: Tensor) -> Tensor:
+    # Row by row, what is read for one weight lies together. With beta = 0, `out` need not be filled
+    # first, as `mm` does: by threads for which those of the product then wait on a busy machine.
+    if x.shape[1] == 1:  # one vector has a faster routine
+        vector = out[:, 0]
+        torch.addmv(vector, matrix, x[:, 0], beta=0, out=vector)
+        return out
+    return torch.addmm(out, matrix, x, beta=0, out=out)
+
+
+def _rows(x: Tensor, index: Tensor) -> Tensor:
+    if x.shape[1] == 1:  # far faster on one axis
+        return x[:, 0].index_select(0, index)[:, None]
+    return x.index_select(0, index)
 
 
 @_csr_product.register_fake
-def _(
-    starts: Tensor,
-    columns: Tensor,
-    values: Tensor,
-    starts_t: Tensor,
-    columns_t: Tensor,
-    values_t: Tensor,
-    x: Tensor,
-) -> Tensor:
-    return x.new_empty((x.shape[0], starts.shape[0] - 1))
+def _(a: Sequence[Tensor], a_transposed: Sequence[Tensor], x: Tensor) -> Tensor:
+    outputs = a[-1].shape[1] if len(a) > 3 else a[0].shape[0] - 1
+    return x.new_empty((x.shape[0], outputs))
 
 
-def _remember(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-    ctx.save_for_backward(*inputs[:6])
+def _remember(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    ctx.save_for_backward(*inputs[0], *inputs[1])
 
 
-def _backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
-    saved = ctx.saved_tensors
-    return (*(None,) * 6, _csr_product(*saved[3:], *saved[:3], g.contiguous()))
+def _backward(ctx: Any, g: Tensor) -> tuple[Any, ...]:
+    a, a_transposed = _halves(ctx.saved_tensors)
+    nothing = [None] * len(a)
+    return nothing, nothing, _csr_product(a_transposed, a, g.contiguous())
+
+
+def _halves(tensors: tuple[Tensor, ...]) -> tuple[Factor, Factor]:
+    return tensors[: len(tensors) // 2], tensors[len(tensors) // 2 :]
 
 
 # For the compiler; torch.func does not follow an operation's own registration.
@@ -125,31 +186,31 @@ class _Differentiable(torch.autograd.Function):
     generate_vmap_rule = False
 
     @staticmethod
-    def forward(*inputs: Tensor) -> Tensor:
-        product: Tensor = _csr_product(*inputs)
+    def forward(x: Tensor, *factors: Tensor) -> Tensor:
+        product: Tensor = _csr_product(*_halves(factors), x)
         return product
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        ctx.save_for_backward(*inputs[:6])
-        ctx.save_for_forward(*inputs[:6])
+        ctx.save_for_backward(*inputs[1:])
+        ctx.save_for_forward(*inputs[1:])
 
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
-        saved = ctx.saved_tensors
-        back: Tensor = _Differentiable.apply(*saved[3:], *saved[:3], g)  # type: ignore[no-untyped-call]
-        return (*(None,) * 6, back)
+        a, a_transposed = _halves(ctx.saved_tensors)
+        back: Tensor = _Differentiable.apply(g, *a_transposed, *a)  # type: ignore[no-untyped-call]
+        return back, *(None for _ in ctx.saved_tensors)
 
     @staticmethod
     def jvp(ctx: Any, *tangents: Tensor) -> Tensor:
-        product: Tensor = _Differentiable.apply(*ctx.saved_tensors, tangents[6])  # type: ignore[no-untyped-call]
+        product: Tensor = _Differentiable.apply(tangents[0], *ctx.saved_tensors)  # type: ignore[no-untyped-call]
         return product
 
     @staticmethod
     def vmap(info: Any, in_dims: tuple[int | None, ...], *inputs: Tensor) -> tuple[Tensor, int]:
         # The matrix is a constant, so that only x can have a further axis.
-        x = inputs[6].movedim(in_dims[6], 0)  # type: ignore[arg-type]
-        y: Tensor = _Differentiable.apply(*inputs[:6], x.flatten(0, 1))  # type: ignore[no-untyped-call]
+        x = inputs[0].movedim(in_dims[0], 0)  # type: ignore[arg-type]
+        y: Tensor = _Differentiable.apply(x.flatten(0, 1), *inputs[1:])  # type: ignore[no-untyped-call]
         return y.unflatten(0, x.shape[:2]), 0
 
 

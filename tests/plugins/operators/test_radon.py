@@ -9,12 +9,30 @@ import pytest
 import torch
 from wellposed import Space, psnr, sample
 from wellposed.errors import ParameterError, ShapeError
-from wellposed.plugins.operators import radon_matrix
+from wellposed.plugins.operators import radon_matrix, radon_symmetry
 from wellposed.plugins.operators.radon import Radon
 
 skimage = pytest.importorskip("skimage.transform")
 
 ANGLES = (0.0, 13.5, 45.0, 90.0, 101.3, 135.0, 179.0, 200.0, -30.0)
+
+
+def half_turn(n):
+    return tuple(180 * k / n for k in range(n))
+
+
+# Sets that quarter turns and mirroring map to themselves, in part, or not at all.
+SETS = {
+    "half turn, multiple of 4": half_turn(12),
+    "half turn, even": half_turn(6),
+    "half turn, odd": half_turn(7),
+    "both ends": (*half_turn(4), 180.0),
+    "whole turn": tuple(22.5 * k for k in range(16)),
+    "whole turn, shuffled": tuple(22.5 * ((5 * k) % 16) - 360 for k in range(16)),
+    "limited": tuple(10.0 * k for k in range(12)),
+    "repeated": (0.0, 0.0, 90.0, 45.0, 45.0, 135.0, 20.0, 20.0, 70.0),
+    "no partners": (3.0, 17.1, 40.2, 99.9),
+}
 
 
 def reference(picture, angles, circle):
@@ -33,6 +51,80 @@ def test_sinograms_are_those_of_scikit_image(size, circle):
     np.testing.assert_allclose(got, want, rtol=0, atol=1e-12 * want.max())
     single = op.to(dtype=torch.float32)(torch.from_numpy(picture)[None].float())[0]
     np.testing.assert_allclose(single.numpy(), want, rtol=0, atol=2e-6 * want.max())
+
+
+@pytest.mark.parametrize("angles", SETS.values(), ids=SETS)
+@pytest.mark.parametrize("circle", [True, False])
+@pytest.mark.parametrize("size", [(16, 16), (15, 15), (12, 17)])
+def test_moved_pictures_give_the_sinograms_of_scikit_image(size, circle, angles):
+    picture = np.random.default_rng(1).random(size)
+    op = Radon(in_shape=(1, *size), angles=angles, circle=circle, dtype=torch.float64)
+    want = reference(picture, angles, circle)
+    got = op(torch.from_numpy(picture)[None])[0].numpy()
+    np.testing.assert_allclose(got, want, rtol=0, atol=1e-12 * want.max())
+
+
+@pytest.fixture
+def plain(monkeypatch):
+    """Return a function that gives the dense matrix of a Radon without its symmetries."""
+
+    def dense(op):
+        with monkeypatch.context() as patch:
+            patch.setattr(radon_symmetry, "MOVES", radon_symmetry.MOVES[:1])
+            patch.setattr(radon_matrix, "_recent", type(radon_matrix._recent)())
+            return op.to(dtype=op.dtype).as_matrix()
+
+    return dense
+
+
+@pytest.mark.parametrize("angles", SETS.values(), ids=SETS)
+@pytest.mark.parametrize("circle", [True, False])
+@pytest.mark.parametrize("size", [(8, 8), (7, 7), (1, 1), (2, 2), (5, 8), (6, 1)])
+def test_symmetries_do_not_change_the_matrix(size, circle, angles, plain):
+    for detectors in (None, 3, 4, 15):
+        op = Radon(
+            in_shape=(1, *size),
+            angles=angles,
+            circle=circle,
+            detectors=detectors,
+            dtype=torch.float64,
+        )
+        a = op.as_matrix()
+        torch.testing.assert_close(a, plain(op), rtol=0, atol=1e-13)
+        assert torch.equal(op.H.as_matrix(), a.T)
+
+
+def test_partners_are_stored_once():
+    def stored(angles):
+        return [(len(b.moves), len(b.angles)) for b in radon_symmetry.blocks(angles)]
+
+    assert stored(half_turn(180)) == [(4, 46)]
+    assert stored(half_turn(181)) == [(2, 91)]
+    assert stored(tuple(360 * k / 720 for k in range(720))) == [(8, 91)]
+    assert stored((3.0, 17.1, 40.2, 99.9)) == [(1, 4)]
+    assert stored((10.0, 80.0, 10.0, 80.0)) == [(2, 2)]
+    assert stored((10.0, 80.0 + 1e-9)) == [(1, 2)]  # nearly the same is not the same
+    for angles in SETS.values():
+        places = [k for b in radon_symmetry.blocks(angles) for row in b.places for k in row]
+        assert sorted(k for k in places if k >= 0) == list(range(len(angles)))
+    full = radon_matrix.Geometry(
+        height=16, width=16, angles=half_turn(60), detectors=16, circle=True
+    )
+    built = radon_matrix.system(full, torch.float32, None).pairs
+    weights = sum(pair.matrix[2].numel() for pair in built)
+    assert weights == pytest.approx(full.entries, rel=0.3)
+    assert full.entries == 2 * 16 * 16 * 16
+
+
+@pytest.mark.parametrize("angles", [8, 7, 6, (3.0, 17.1, 40.2, 99.9)])
+def test_a_batch_is_its_pictures_one_by_one(angles):
+    op = Radon(in_shape=(2, 10, 9), angles=angles, circle=False, dtype=torch.float64)
+    x = torch.randn(3, 2, 10, 9, dtype=torch.float64)
+    y = op(x)
+    torch.testing.assert_close(y, torch.stack([op(one) for one in x]), rtol=0, atol=1e-12)
+    back = torch.stack([op.H(one) for one in y])
+    torch.testing.assert_close(op.H(y), back, rtol=0, atol=1e-11)
+    assert op(x[:0]).shape == (0, *op.out_space.shape)
 
 
 def test_channels_batches_and_complex_pictures_share_the_matrix():
@@ -109,8 +201,25 @@ def test_large_matrices_are_kept_on_disk(tmp_path, monkeypatch):
     assert torch.equal(Radon(in_shape=(1, 20, 20), angles=11)(x), y)
 
 
+def test_each_block_has_a_file_of_its_own(tmp_path, monkeypatch):
+    monkeypatch.setenv("WELLPOSED_CACHE", str(tmp_path))
+    monkeypatch.setattr(radon_matrix, "_TOO_SMALL_FOR_DISK", 100)
+    monkeypatch.setattr(radon_matrix, "_recent", type(radon_matrix._recent)())
+    angles = tuple(2.0 * k for k in range(60))
+    assert len(radon_symmetry.blocks(angles)) == 2
+    op = Radon(in_shape=(1, 12, 12), angles=angles, dtype=torch.float64)
+    a = op.as_matrix()
+    assert len(list(tmp_path.glob("*.npz"))) == 2
+    radon_matrix._recent.clear()
+    assert torch.equal(
+        Radon(in_shape=(1, 12, 12), angles=angles, dtype=torch.float64).as_matrix(), a
+    )
+    first, second = radon_symmetry.blocks(angles)
+    assert op._geometry.key(first) != op._geometry.key(second)
+
+
 def test_second_derivatives_and_vmap_pass_through_the_product():
-    op = Radon(in_shape=(1, 6, 6), angles=4, dtype=torch.float64)
+    op = Radon(in_shape=(1, 6, 6), angles=(0.0, 30.0, 60.0, 101.0), dtype=torch.float64)
     x = torch.randn(1, 6, 6, dtype=torch.float64)
 
     def energy(x):
