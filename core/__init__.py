@@ -21,6 +21,7 @@ __version__ = "0.1.0"
 _WHERE = {
     "AnalysisPrior": "prior",
     "BilinearOperator": "bilinear",
+    "Callback": "solver",
     "ChannelSpectra": "polyphase",
     "Denoiser": "prior",
     "DenoiserAsProx": "prior",
@@ -45,11 +46,13 @@ _WHERE = {
     "Solver": "solver",
     "Space": "space",
     "Status": "solution",
+    "Watchers": "loop",
     "conjugate_gradient": "linalg",
     "derived": "cache",
     "kernel_tensor": "kernel",
     "luminance": "metrics",
     "param": "fields",
+    "parts_of": "parts",
     "pipeline": "api",
     "psnr": "metrics",
     "sample": "samples",
@@ -61,11 +64,13 @@ _WHERE = {
     "ssim": "metrics",
     "stack": "algebra",
     "tensor_param": "fields",
+    "with_part": "parts",
 }
 
 __all__ = [
     "AnalysisPrior",
     "BilinearOperator",
+    "Callback",
     "ChannelSpectra",
     "Denoiser",
     "DenoiserAsProx",
@@ -90,12 +95,14 @@ __all__ = [
     "Solver",
     "Space",
     "Status",
+    "Watchers",
     "__version__",
     "conjugate_gradient",
     "derived",
     "kernel_tensor",
     "luminance",
     "param",
+    "parts_of",
     "pipeline",
     "psnr",
     "sample",
@@ -107,6 +114,7 @@ __all__ = [
     "ssim",
     "stack",
     "tensor_param",
+    "with_part",
 ]
 
 if TYPE_CHECKING:
@@ -117,11 +125,12 @@ if TYPE_CHECKING:
     from .fields import param, short, tensor_param
     from .kernel import Kernel, kernel_tensor
     from .linalg import conjugate_gradient, spd_solve
-    from .loop import IterationEvent
+    from .loop import IterationEvent, Watchers
     from .metrics import luminance, psnr, ssim
     from .noise import Noise
     from .nonlinear import NonlinearOperator
     from .operator import Equivariance, ForwardOperator
+    from .parts import parts_of, with_part
     from .polyphase import ChannelSpectra
     from .prior import (
         AnalysisPrior,
@@ -136,7 +145,7 @@ if TYPE_CHECKING:
     from .prox import solve_normal
     from .samples import sample
     from .solution import Solution, Status
-    from .solver import DirectSolver, IterativeSolver, Needs, Reconstruction, Solver
+    from .solver import Callback, DirectSolver, IterativeSolver, Needs, Reconstruction, Solver
     from .space import Space
 
 

@@ -21,9 +21,9 @@ from .solution import Status
 
 if TYPE_CHECKING:
     from .problem import Problem
-    from .solver import IterativeSolver
+    from .solver import IterativeSolver, Solver
 
-__all__ = ["Ended", "IterationEvent", "run"]
+__all__ = ["Ended", "IterationEvent", "Watchers", "run"]
 
 T = TypeVar("T")
 
@@ -37,7 +37,8 @@ class IterationEvent:
     """What a callback, and a plugin's `wellposed_iteration`, see after each step.
 
     `change` and `active` are tensors of the batch shape on the device of the problem: reading
-    them on the host makes it wait. `estimate()` computes the picture on demand.
+    them on the host makes it wait. `estimate()` computes the picture on demand, `details()` what
+    else the solver can show: a blind one the kernel that it has so far.
     """
 
     step: int
@@ -45,8 +46,27 @@ class IterationEvent:
     change: Tensor
     active: Tensor
     estimate: Callable[[], Tensor]
-    solver: IterativeSolver[Any]
+    solver: Solver
     problem: Problem
+    details: Callable[[], Mapping[str, Tensor]] = dict
+
+
+class Watchers:
+    """Whoever follows a solve: the caller's callback, and plugins; false when there is nobody."""
+
+    def __init__(self, callback: Callable[[IterationEvent], object] | None) -> None:
+        """Look for plugins that follow."""
+        self._callback = callback
+        self._observed = has_observers("wellposed_iteration")
+
+    def __bool__(self) -> bool:
+        """Whether an event need be made at all."""
+        return self._callback is not None or self._observed
+
+    def tell(self, event: IterationEvent) -> bool:
+        """Show everybody an event; return whether anybody asks to stop."""
+        asked = self._observed and True in notify("wellposed_iteration", event=event)
+        return (self._callback is not None and self._callback(event) is True) or asked
 
 
 @attrs.frozen(eq=False, kw_only=True)
@@ -74,7 +94,7 @@ def run(
     steps = torch.zeros(batch, dtype=torch.int32, device=device)
     curves: dict[str, list[Tensor]] = {}
     check_every = _CUDA_CHECK_EVERY if device.type == "cuda" else 1
-    watchers = _watchers(callback)
+    watchers = Watchers(callback)
     for k in range(solver.max_steps):
         if k % check_every == 0 and not bool(active.any()):
             break
@@ -135,15 +155,8 @@ def _choose(keep: Tensor, new: T, old: T, batch_ndim: int) -> T:
     return new
 
 
-def _watchers(callback: Callable[[IterationEvent], object] | None) -> list[Callable[..., object]]:
-    watchers: list[Callable[..., object]] = [callback] if callback else []
-    if has_observers("wellposed_iteration"):
-        watchers.append(lambda event: True in notify("wellposed_iteration", event=event))
-    return watchers
-
-
 def _told_to_stop(
-    watchers: list[Callable[..., object]],
+    watchers: Watchers,
     solver: IterativeSolver[Any],
     problem: Problem,
     state: object,
@@ -160,4 +173,4 @@ def _told_to_stop(
         solver=solver,
         problem=problem,
     )
-    return any([watcher(event) is True for watcher in watchers])
+    return watchers.tell(event)

@@ -27,8 +27,9 @@ class Status(enum.IntEnum):
     CONVERGED = 1
     BUDGET_SPENT = 2
     STOPPED = 3
-    DIVERGED = 4
-    NONFINITE = 5
+    DEGENERATE = 4
+    DIVERGED = 5
+    NONFINITE = 6
 
     @property
     def advice(self) -> str:
@@ -45,6 +46,8 @@ _ADVICE = {
     Status.BUDGET_SPENT: "max_steps were done before the tolerance was met; often good enough, "
     "else raise max_steps or the tolerance.",
     Status.STOPPED: "the callback asked to stop.",
+    Status.DEGENERATE: "the estimated operator is not to be trusted: see the solution's extras for "
+    "why; take another seed, more restarts, or a picture with more detail.",
     Status.DIVERGED: "the picture grew without bound; take a smaller step, or check that the "
     "operator passes `wellposed check`.",
     Status.NONFINITE: "NaN or Inf appeared; the last finite picture is returned. Check the "

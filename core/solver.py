@@ -89,6 +89,10 @@ class Solver(Component):
     default_prior: ClassVar[Mapping[str, Any] | str | None] = None
     """The prior that `wellposed.solve` takes when none is given: a name, or {name:, params:}."""
 
+    homogeneous: ClassVar[bool] = True
+    """Whether, without a prior, s times the measurement gives s times the picture. What learns
+    from pictures in [0, 1] knows their scale."""
+
     def solve(self, problem: Problem, *, callback: Callback | None = None) -> Solution:
         """Solve the problem; gradients follow the caller's grad mode (`wellposed.solve`: none).
 

@@ -142,7 +142,7 @@ class SolverKit(ComponentKit[SolverCase]):
         """Without a prior, solving for s y gives s times the picture, from 1e-6 to 1e6."""
         case = trial.subject
         problem = case.problem
-        if problem.prior is not None or not problem.is_quadratic:
+        if problem.prior is not None or not problem.is_quadratic or not case.solver.homogeneous:
             return
         want = case.solver.solve(problem).image
         for s in (1e-6, 1e6):

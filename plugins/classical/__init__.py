@@ -32,13 +32,13 @@ _SOLVERS = (
         "wiener",
         "wiener:Wiener",
         "Wiener deconvolution of circular blurs, with or without a stride",
-        "Wiener, 1949; Gonzalez and Woods, Digital image processing, equation (5.8-2)",
+        "Wiener, 1949; Gonzalez and Woods, Digital image processing",
     ),
     (
         "tikhonov",
         "tikhonov:Tikhonov",
         "Least squares with a quadratic penalty, whose weight is found if not given",
-        "Tikhonov, 1963; Golub, Heath and Wahba, 1979, equation (1.4), for the weight",
+        "Tikhonov, 1963; Golub, Heath and Wahba, 1979, for the weight",
     ),
     (
         "cg",
@@ -56,13 +56,13 @@ _SOLVERS = (
         "gradient_descent",
         "gradient_descent:GradientDescent",
         "Landweber's iteration, with or without a smooth prior",
-        "Landweber, 1951, An iteration formula for Fredholm integral equations, equation (6)",
+        "Landweber, 1951, An iteration formula for Fredholm integral equations",
     ),
     (
         "ista",
         "ista:Ista",
         "Proximal gradient descent",
-        "Daubechies, Defrise and De Mol, 2004, CPAM 57(11), equation (1.6)",
+        "Daubechies, Defrise and De Mol, 2004, CPAM 57(11)",
     ),
     (
         "fista",
@@ -92,7 +92,7 @@ _SOLVERS = (
         "richardson_lucy",
         "richardson_lucy:RichardsonLucy",
         "Maximum likelihood for photon counts by multiplication, with optional total variation",
-        "Richardson, 1972, JOSA 62(1), equation (5); Lucy, 1974; Dey et al., 2006",
+        "Richardson, 1972, JOSA 62(1); Lucy, 1974; Dey et al., 2006",
     ),
     (
         "pnp_admm",
@@ -116,7 +116,7 @@ _SOLVERS = (
         "red",
         "red:Red",
         "Regularisation by denoising",
-        "Romano, Elad and Milanfar, 2017, equations (29) and (37)",
+        "Romano, Elad and Milanfar, 2017",
     ),
     (
         "fbp",
