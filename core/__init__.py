@@ -21,8 +21,10 @@ __version__ = "0.1.0"
 _WHERE = {
     "AnalysisPrior": "prior",
     "BilinearOperator": "bilinear",
+    "BlindSolver": "solver",
     "Callback": "solver",
     "ChannelSpectra": "polyphase",
+    "ConvolutionHead": "network",
     "Denoiser": "prior",
     "DenoiserAsProx": "prior",
     "DirectSolver": "solver",
@@ -34,8 +36,11 @@ _WHERE = {
     "IterativeSolver": "solver",
     "Kernel": "kernel",
     "Needs": "solver",
+    "Network": "network",
+    "NetworkSpec": "network",
     "Noise": "noise",
     "NonlinearOperator": "nonlinear",
+    "OperatorEstimate": "solver",
     "Pipeline": "api",
     "Prior": "prior",
     "Problem": "problem",
@@ -45,10 +50,12 @@ _WHERE = {
     "Solution": "solution",
     "Solver": "solver",
     "Space": "space",
+    "SplitNetwork": "network",
     "Status": "solution",
     "Watchers": "loop",
     "conjugate_gradient": "linalg",
     "derived": "cache",
+    "estimate_operator": "api",
     "kernel_tensor": "kernel",
     "luminance": "metrics",
     "param": "fields",
@@ -70,8 +77,10 @@ _WHERE = {
 __all__ = [
     "AnalysisPrior",
     "BilinearOperator",
+    "BlindSolver",
     "Callback",
     "ChannelSpectra",
+    "ConvolutionHead",
     "Denoiser",
     "DenoiserAsProx",
     "DirectSolver",
@@ -83,8 +92,11 @@ __all__ = [
     "IterativeSolver",
     "Kernel",
     "Needs",
+    "Network",
+    "NetworkSpec",
     "Noise",
     "NonlinearOperator",
+    "OperatorEstimate",
     "Pipeline",
     "Prior",
     "Problem",
@@ -94,11 +106,13 @@ __all__ = [
     "Solution",
     "Solver",
     "Space",
+    "SplitNetwork",
     "Status",
     "Watchers",
     "__version__",
     "conjugate_gradient",
     "derived",
+    "estimate_operator",
     "kernel_tensor",
     "luminance",
     "param",
@@ -119,7 +133,7 @@ __all__ = [
 
 if TYPE_CHECKING:
     from .algebra import Identity, stack
-    from .api import Pipeline, pipeline, simulate, solve
+    from .api import Pipeline, estimate_operator, pipeline, simulate, solve
     from .bilinear import BilinearOperator
     from .cache import derived
     from .fields import param, short, tensor_param
@@ -127,6 +141,7 @@ if TYPE_CHECKING:
     from .linalg import conjugate_gradient, spd_solve
     from .loop import IterationEvent, Watchers
     from .metrics import luminance, psnr, ssim
+    from .network import ConvolutionHead, Network, NetworkSpec, SplitNetwork
     from .noise import Noise
     from .nonlinear import NonlinearOperator
     from .operator import Equivariance, ForwardOperator
@@ -145,7 +160,16 @@ if TYPE_CHECKING:
     from .prox import solve_normal
     from .samples import sample
     from .solution import Solution, Status
-    from .solver import Callback, DirectSolver, IterativeSolver, Needs, Reconstruction, Solver
+    from .solver import (
+        BlindSolver,
+        Callback,
+        DirectSolver,
+        IterativeSolver,
+        Needs,
+        OperatorEstimate,
+        Reconstruction,
+        Solver,
+    )
     from .space import Space
 
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from .edge import build_noise, build_operator, build_prior, build_solver
-from .errors import ParameterError, ShapeError
+from .errors import IncompatibleError, ParameterError, ShapeError
 from .metrics import psnr, ssim
 from .noise import Noise
 from .operator import ForwardOperator
@@ -20,10 +20,10 @@ from .problem import AnyOperator, Problem
 from .rasters import MAX_VALUES
 from .samples import sample
 from .solution import Solution
-from .solver import Callback, Solver
+from .solver import BlindSolver, Callback, OperatorEstimate, Solver
 from .space import Space, real_partner
 
-__all__ = ["Pipeline", "pipeline", "simulate", "solve"]
+__all__ = ["Pipeline", "estimate_operator", "pipeline", "simulate", "solve"]
 
 
 def solve(
@@ -101,6 +101,47 @@ def pipeline(
     )
 
 
+def estimate_operator(
+    measurement: Any,
+    *,
+    op: Any,
+    solver: Any = "kernelgan",
+    op_params: Mapping[str, Any] | None = None,
+    solver_params: Mapping[str, Any] | None = None,
+    noise: Any = None,
+    device: str | torch.device = "auto",
+    seed: int | None = None,
+    callback: Callback | None = None,
+) -> OperatorEstimate:
+    """Return the operator behind a measurement, its unknown part estimated by a blind solver.
+
+        operator = wellposed.estimate_operator("photo.png", op="strided_blur").operator
+        solution = wellposed.solve("photo.png", op=operator, solver="admm")
+
+    Arguments as for `solve`.
+    Raises: IncompatibleError for a solver that is not blind, and what `solve` raises.
+    """
+    pipe = pipeline(
+        op=op,
+        solver=solver,
+        op_params=op_params,
+        solver_params=solver_params,
+        noise=noise,
+        device=device,
+        seed=seed,
+    )
+    if not isinstance(pipe.solver, BlindSolver):
+        raise IncompatibleError(
+            f"{pipe.solver.name} takes the operator as it is; expected a blind solver, such as "
+            "kernelgan."
+        )
+    y = _as_tensor(measurement, pipe.device)
+    problem, placed = pipe.prepared(pipe.operator_for(y), y)
+    assert isinstance(placed, BlindSolver)
+    with torch.no_grad():
+        return placed.estimate_operator(problem, callback=callback)
+
+
 def simulate(
     picture: Any,
     *,
@@ -166,6 +207,12 @@ class Pipeline:
         return attrs.evolve(solution, truth=truth, baseline=baseline, metrics=metrics)
 
     def _run(self, operator: AnyOperator, y: Tensor, callback: Callback | None) -> Solution:
+        problem, solver = self.prepared(operator, y)
+        with torch.no_grad():
+            return solver.solve(problem, callback=callback)
+
+    def prepared(self, operator: AnyOperator, y: Tensor) -> tuple[Problem, Solver]:
+        """Return the problem for a measurement, and the solver, where the measurement is."""
         place = {"device": y.device, "dtype": real_partner(y.dtype)}
         problem = Problem(
             operator=operator,
@@ -174,9 +221,7 @@ class Pipeline:
             prior=None if self.prior is None else self.prior.to(**place),  # type: ignore[arg-type]
             seed=self.seed,
         )
-        solver = self.solver.to(**place)  # type: ignore[arg-type]
-        with torch.no_grad():
-            return solver.solve(problem, callback=callback)
+        return problem, self.solver.to(**place)  # type: ignore[arg-type]
 
 
 def _sample_for(

@@ -19,6 +19,7 @@ from wellposed.registry import default_registry
 from .bilinear import BilinearOperator
 from .errors import IncompatibleError, ParameterError, ShapeError
 from .kernel import Kernel
+from .network import NetworkSpec
 from .noise import Noise
 from .operator import ForwardOperator
 from .prior import Prior
@@ -49,6 +50,7 @@ def register_types() -> None:
     reg.register_component_type(Kernel, "kernel")
     reg.register_component_type(Prior, "prior")
     reg.register_component_type(Solver, "solver")
+    reg.register_component_type(NetworkSpec, "network")
     reg.register_component_type(Noise, "noise")
 
 

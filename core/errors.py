@@ -17,14 +17,18 @@ from wellposed.registry.errors import (
 __all__ = [
     "AmbiguousName",
     "BrokenPluginError",
+    "DataError",
     "DeviceError",
     "DtypeError",
     "ImageFileError",
     "IncompatibleError",
+    "MissingExtraError",
     "NotConvergedWarning",
     "ParameterError",
     "ShapeError",
     "SolveFailed",
+    "TrainingError",
+    "TrainingWarning",
     "UnknownComponent",
     "WeightsError",
     "WellposedError",
@@ -55,9 +59,25 @@ class ImageFileError(WellposedError, OSError):
     """A picture cannot be read or written."""
 
 
+class DataError(WellposedError, OSError):
+    """A folder, an array or an archive holds nothing to train on."""
+
+
+class MissingExtraError(WellposedError, ImportError):
+    """An optional dependency is not installed; the text names the extra that brings it."""
+
+
+class TrainingError(WellposedError, RuntimeError):
+    """A training run cannot start, or cannot go on; its checkpoints are left as they are."""
+
+
 class SolveFailed(WellposedError, RuntimeError):
     """A solve ended without a usable picture; raised only by `Solution.require()`."""
 
 
 class NotConvergedWarning(UserWarning):
     """An inner linear solve stopped at its budget before it met its tolerance."""
+
+
+class TrainingWarning(UserWarning):
+    """A training run goes on without something: pictures that cannot be read, for instance."""

@@ -127,6 +127,19 @@ class Solution:
 
         return write(path, self.image, bits=bits)
 
+    def save_kernel(self, path: str | Path) -> list[Path]:
+        """Write the kernel of the operator, which a blind solver has estimated.
+
+        As `.npy` and `.mat` (the array `Kernel`, in the order of convolution) or `.png` (16 bits,
+        the largest value white), by suffix; without one, as all three. Kernels per sample are
+        stacked in `.npy` and `.mat`, and side by side in `.png`.
+        Raises: ParameterError when no part of the operator has a kernel; ImageFileError when a
+        file cannot be written.
+        """
+        from .kernel_files import write_kernel
+
+        return write_kernel(path, self.operator)
+
     def report(self) -> str:
         """Return a readable account: components, status with advice, steps, time, metrics."""
         p = self.provenance

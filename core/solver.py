@@ -22,7 +22,16 @@ from .problem import AnyOperator, Problem
 from .solution import Provenance, Solution, Status, final_statuses
 from .space import real_partner
 
-__all__ = ["Callback", "DirectSolver", "IterativeSolver", "Needs", "Reconstruction", "Solver"]
+__all__ = [
+    "BlindSolver",
+    "Callback",
+    "DirectSolver",
+    "IterativeSolver",
+    "Needs",
+    "OperatorEstimate",
+    "Reconstruction",
+    "Solver",
+]
 
 Callback = Callable[[IterationEvent], object]
 State = TypeVar("State")
@@ -224,6 +233,31 @@ class IterativeSolver(Solver, Generic[State]):
             codes=ended.codes,
             steps=ended.steps,
         )
+
+
+@attrs.frozen(eq=False, kw_only=True)
+class OperatorEstimate:
+    """What a blind solver found out about the operator.
+
+    why: for each sample (by its index) whose estimate is not to be trusted, the reason.
+    """
+
+    operator: ForwardOperator
+    why: Mapping[int, str] = attrs.field(factory=dict)
+    steps: Tensor | None = None
+    history: Mapping[str, Tensor] = attrs.field(factory=dict)
+    extras: Mapping[str, Any] = attrs.field(factory=dict)
+    stopped: bool = False
+
+
+class BlindSolver(Solver):
+    """A solver to which the problem's operator is a structure with an unknown part."""
+
+    @abstractmethod
+    def estimate_operator(
+        self, problem: Problem, *, callback: Callback | None = None
+    ) -> OperatorEstimate:
+        """Return the operator with its unknown part filled in, for use with any other solver."""
 
 
 def _solvers_for(prior: Prior) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 from ..errors import ImageFileError, ParameterError
 from ..images import SUFFIXES, check_target
 
-__all__ = ["plan", "refuse_overwriting"]
+__all__ = ["plan", "plan_kernels", "refuse_overwriting"]
 
 
 def plan(
@@ -38,6 +38,29 @@ def plan(
     for target in targets:
         check_target(target, bits)
     refuse_overwriting(targets, inputs, force=force)
+    return targets
+
+
+def plan_kernels(
+    inputs: Sequence[Path], wanted: Path | None, *, force: bool
+) -> list[Path] | list[None]:
+    """Return where the kernel of each input goes; a folder is made for several inputs.
+
+    Raises: ParameterError, ImageFileError.
+    """
+    from ..kernel_files import kernel_paths
+
+    if wanted is None:
+        return [None for _ in inputs]
+    targets = [wanted]
+    if len(inputs) > 1 or wanted.is_dir():
+        if wanted.suffix:
+            raise ParameterError(
+                f"--save-kernel {wanted} names one file, for {len(inputs)} pictures; name a folder."
+            )
+        _make_folder(wanted)
+        targets = [wanted / f"{p.stem}-kernel" for p in inputs]
+    refuse_overwriting([q for t in targets for q in kernel_paths(t)], inputs, force=force)
     return targets
 
 

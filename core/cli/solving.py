@@ -66,6 +66,13 @@ def solve(
     report: Annotated[
         Path | None, typer.Option(help="Also write an HTML page with before and after.")
     ] = None,
+    save_kernel: Annotated[
+        Path | None,
+        typer.Option(
+            help="Also write the kernel, as .npy, .mat or .png, or without a suffix as all three; "
+            "for several pictures, a folder."
+        ),
+    ] = None,
     debug: Debug = False,
 ) -> None:
     """Restore pictures.
@@ -75,7 +82,7 @@ def solve(
     -p kernel=motion -p kernel.params.length=9. `wellposed info NAME` shows the parameters.
     """
     from ..config import problem_from
-    from .outputs import plan, refuse_overwriting
+    from .outputs import plan, plan_kernels, refuse_overwriting
 
     data = _problem(config, op, op_params, noise, noise_params, device, seed)
     _merge(data, "solver", solver, solver_params, "-s")
@@ -84,7 +91,9 @@ def solve(
     targets = plan(images, out, tail="-restored", bits=bits, force=force)
     if report is not None:
         refuse_overwriting([report], images, force=force)
-    failed, entries = _solve_all(pipe, list(zip(images, targets, strict=True)), bits, report, data)
+    kernels = plan_kernels(images, save_kernel, force=force)
+    jobs = list(zip(images, targets, kernels, strict=True))
+    failed, entries = _solve_all(pipe, jobs, bits, report, data)
     if report is not None:
         from ..report import write_report
 
@@ -166,7 +175,7 @@ def _merge(
 
 def _solve_all(
     pipe: Pipeline,
-    jobs: list[tuple[Path, Path]],
+    jobs: list[tuple[Path, Path, Path | None]],
     bits: int | None,
     report: Path | None,
     data: dict[str, Any],
@@ -178,10 +187,11 @@ def _solve_all(
     failed: list[tuple[Path, str]] = []
     entries: list[Entry] = []
     with solve_progress(len(jobs)) as bar:
-        for source, target in jobs:
+        for source, target, kernel in jobs:
             bar.begin(source.name)
             try:
-                entry = _solve_one(pipe, source, target, bits, data, bar, report is not None)
+                one = (source, target, kernel)
+                entry = _solve_one(pipe, one, bits, data, bar, report is not None)
                 entries += [entry] if entry else []
             except WellposedError as error:
                 failed.append((source, str(error)))
@@ -192,20 +202,25 @@ def _solve_all(
 
 def _solve_one(
     pipe: Pipeline,
-    source: Path,
-    target: Path,
+    job: tuple[Path, Path, Path | None],
     bits: int | None,
     data: dict[str, Any],
     bar: SolveProgress,
     reported: bool,
 ) -> Entry | None:
     from ..images import write
+    from ..solution import Status
 
+    source, target, kernel = job
     picture, tensor = _load(source)
     solution = pipe(tensor, callback=bar).require()
     write(target, solution.image, bits=bits, like=picture)
+    if kernel is not None:
+        solution.save_kernel(kernel)
     steps, seconds = int(solution.steps.max()), solution.provenance.seconds
-    taken = f"{solution.status} in {steps} steps, {seconds:.2f} s" if steps else f"{seconds:.2f} s"
+    taken = f"{solution.status} in {steps} steps, {seconds:.2f} s"
+    if solution.status is Status.DIRECT:
+        taken = f"{seconds:.2f} s"
     bar.console.print(f"{source} -> {target}: {taken}", markup=False)
     if not reported:
         return None

@@ -5,15 +5,17 @@ from __future__ import annotations
 import functools
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import attrs
 import torch
 from torch import Tensor
 from wellposed import (
+    BlindSolver,
     Callback,
     ForwardOperator,
     Needs,
+    OperatorEstimate,
     Prior,
     Problem,
     Reconstruction,
@@ -81,7 +83,7 @@ def _unknown_in(op: object) -> Any:
 
 
 def _what_is_wrong(op: ForwardOperator) -> str | None:
-    unknown = _unknown_in(op)
+    unknown: Any = _unknown_in(op)
     if unknown is None:
         return "it must hold exactly one strided_blur, whose kernel is then estimated."
     if op is not unknown and getattr(op, "factors", (None,))[-1] is not unknown:
@@ -89,12 +91,13 @@ def _what_is_wrong(op: ForwardOperator) -> str | None:
             "the strided_blur whose kernel is sought must come first, with known operators after "
             "it: `known @ strided_blur`."
         )
-    if unknown.stride < 2:
-        return f"the kernel is seen by comparing two scales; got stride {unknown.stride}."
+    stride: int = cast(Any, unknown).stride
+    if stride < 2:
+        return f"the kernel is seen by comparing two scales; got stride {stride}."
     return None
 
 
-class BlindStrided(Solver):
+class BlindStrided(BlindSolver):
     """Estimates the kernel of `known @ strided_blur`, then solves with it.
 
     A final class has a field `nonblind`, and estimates the kernels.
@@ -113,11 +116,12 @@ class BlindStrided(Solver):
 
     def estimate_operator(
         self, problem: Problem, *, callback: Callback | None = None
-    ) -> tuple[ForwardOperator, Estimates]:
-        """Return the problem's operator with the estimated kernel, and how that came about.
+    ) -> OperatorEstimate:
+        """Return the problem's operator with the estimated kernel.
 
         The kernel has its centre of mass in the middle of the block of pixels that a measured one
-        stands for, whatever the operator's offset.
+        stands for, whatever the operator's offset. extras: `half`, the kernel of stride 2, where
+        that of a larger stride was made from it.
         Raises: IncompatibleError for an operator without a strided blur at its end; ShapeError for
         a picture that is too small; ParameterError for one without any detail.
         """
@@ -125,23 +129,28 @@ class BlindStrided(Solver):
         unknown = _unknown_in(problem.linear)
         seen = self._look(problem, unknown)
         found = self._estimate(seen, problem, callback)
-        found = attrs.evolve(found, why={**found.why, **_flat_ones(seen.pictures)})
         kernels = found.kernels.to(unknown.kernel)
-        if problem.batch == ():
-            kernels = kernels[:1]
         phase = (unknown.stride - 1) // 2
         known = attrs.evolve(unknown, kernel=_moved(kernels, unknown.offset - phase))
-        return with_part(problem.linear, unknown, known), found
+        half = {} if found.half is None else {"half": found.half.to(unknown.kernel)}
+        return OperatorEstimate(
+            operator=with_part(problem.linear, unknown, known),
+            why={**found.why, **_flat_ones(seen.pictures)},
+            steps=found.steps,
+            history=found.history,
+            extras={**found.extras, "kernel": known.kernel, **half},
+            stopped=found.stopped,
+        )
 
     def _solve(self, problem: Problem, callback: Callback | None) -> Reconstruction:
         batch = problem.batch
         if len(batch) > 1:  # kernels are per sample, along one axis
             flat = problem.measurement.flatten(0, len(batch) - 1)
             problem = attrs.evolve(problem, measurement=flat, initial=None)
-        operator, found = self.estimate_operator(problem, callback=callback)
-        nonblind = self._nonblind(operator, found)
+        found = self.estimate_operator(problem, callback=callback)
+        nonblind = self._nonblind(found)
         known = attrs.evolve(
-            problem, operator=operator, prior=_prior_for(nonblind, problem), initial=None
+            problem, operator=found.operator, prior=_prior_for(nonblind, problem), initial=None
         )
         inner = nonblind.solve(known, callback=None if found.stopped else callback)
         history = {**found.history, **{f"nonblind_{k}": v for k, v in inner.history.items()}}
@@ -150,35 +159,33 @@ class BlindStrided(Solver):
             steps = steps + found.steps.to(steps)
         return Reconstruction(
             image=inner.image.reshape(*batch, *inner.image.shape[-3:]),
-            operator=operator,
+            operator=found.operator,
             codes=_codes(inner, found).to(steps.device).reshape(batch),
             steps=steps.reshape(batch),
             history={name: v.reshape(*batch, v.shape[-1]) for name, v in history.items()},
             extras={
                 **found.extras,
-                "kernel": _unknown_in(operator).kernel,
                 "why": dict(found.why),
                 "nonblind": inner.provenance.solver,
             },
         )
 
-    def _nonblind(self, operator: ForwardOperator, found: Estimates) -> Solver:
+    def _nonblind(self, found: OperatorEstimate) -> Solver:
         """Return the non-blind solver, told about the kernel of stride 2 if it can use one."""
         solver = self.nonblind
         if solver is None:
-            solver = build(
-                default_registry(), "solver", self._default_nonblind(operator), path="nonblind"
-            )
-        assert isinstance(solver, Solver)
-        if isinstance(solver, BlindStrided):
+            name = self._default_nonblind(found.operator)
+            solver = build(default_registry(), "solver", name, path="nonblind")
+        if not isinstance(solver, Solver) or isinstance(solver, BlindSolver):
+            got = getattr(solver, "name", type(solver).__name__)
             raise ParameterError(
-                f"{self.name}.nonblind expects a solver for known kernels; got {solver.name}."
+                f"{self.name}.nonblind expects a solver for known kernels; got {got}."
             )
-        kernel = _unknown_in(operator).kernel
+        kernel = found.extras["kernel"]
         solver = solver.to(device=kernel.device, dtype=kernel.dtype)
-        names = {f.name for f in attrs.fields(type(solver))}
-        if found.half is not None and "kernel_half" in names and solver.kernel_half is None:  # type: ignore[attr-defined]
-            solver = attrs.evolve(solver, kernel_half=found.half.to(kernel))
+        if "half" in found.extras and getattr(solver, "kernel_half", "none such") is None:
+            told: Solver = attrs.evolve(cast(Any, solver), kernel_half=found.extras["half"])
+            return told
         return solver
 
     @staticmethod
@@ -233,7 +240,7 @@ def _prior_for(solver: Solver, problem: Problem) -> Prior | None:
     return moved
 
 
-def _codes(inner: Solution, found: Estimates) -> Tensor:
+def _codes(inner: Solution, found: OperatorEstimate) -> Tensor:
     """Return how each sample ended: as the non-blind solver did, or worse."""
     codes = torch.tensor([int(s) for s in inner.statuses])
     if found.stopped:

@@ -76,7 +76,8 @@ def grey_of(picture: Tensor) -> Tensor:
     if picture.shape[0] != 3:
         return picture.mean(0)
     weights = picture.new_tensor([0.299, 0.587, 0.114])
-    return torch.tensordot(weights, picture, 1)
+    luma: Tensor = torch.tensordot(weights, picture, 1)
+    return luma
 
 
 def _largest(gradient: Tensor) -> Tensor:

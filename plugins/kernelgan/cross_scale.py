@@ -10,7 +10,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from wellposed import Callback, Problem, Solver, param
+from wellposed import Callback, ForwardOperator, Problem, Solver, param
 from wellposed.errors import ShapeError
 from wellposed.registry import build, default_registry
 
@@ -77,7 +77,8 @@ class CrossScale(BlindStrided):
             extras={"covariance": covariance, "misfit": torch.tensor(misfits)},
         )
 
-    def _default_nonblind(self, operator: Any) -> str:
+    @staticmethod
+    def _default_nonblind(operator: ForwardOperator) -> str:
         return "tikhonov"
 
 

@@ -14,7 +14,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["LAYERS", "WIDTH", "compose", "draw_generator", "kernel_side", "patches_of"]
+__all__ = [
+    "LAYERS",
+    "WIDTH",
+    "compose",
+    "draw_generator",
+    "kernel_gradient",
+    "kernel_side",
+    "reduced",
+]
 
 LAYERS = (7, 5, 3, 1, 1, 1)
 WIDTH = 64
@@ -55,7 +63,7 @@ def compose(weights: Sequence[Tensor]) -> Tensor:
     for weight in reversed(weights[:-1]):
         fan_in, kernel = weight.shape[2], weight.shape[-1]
         # Every tap of one times every tap of the other, added up where they fall.
-        products = weight.flatten(2).mT @ taps
+        products = torch.bmm(taps.mT, weight.flatten(2)).mT
         side, old = side + kernel - 1, side
         if kernel == 1 or old == 1:
             taps = products.reshape(count, fan_in, side**2)
@@ -64,7 +72,23 @@ def compose(weights: Sequence[Tensor]) -> Tensor:
     return taps.reshape(count, side, side)
 
 
-def patches_of(x: Tensor, side: int, stride: int) -> Tensor:
-    """Return what each output of the generator sees: `(N, C, H, W)` -> `(N, C h w, side^2)`."""
-    windows = x.unfold(-2, side, stride).unfold(-2, side, stride)  # (N, C, h, w, side, side)
-    return windows.reshape(x.shape[0], -1, side * side)
+def reduced(x: Tensor, kernels: Tensor, stride: int) -> Tensor:
+    """Return what each sample's kernel makes of its picture, `sum_m k[m] x[stride i + m]`.
+
+    Shapes: x `(N, C, H, W)`, kernels `(N, side, side)` -> `(N, C, h, w)`.
+    """
+    # Channels as a batch, samples as groups: the form that CPUs do in blocks.
+    y = F.conv2d(x.transpose(0, 1), kernels.unsqueeze(1), stride=stride, groups=len(x))
+    return y.transpose(0, 1)
+
+
+def kernel_gradient(x: Tensor, grad: Tensor, side: int, stride: int) -> Tensor:
+    """Return the gradient in k of `reduced` with one kernel: `sum_i grad[i] x[stride i + m]`.
+
+    Shapes: x `(N, C, H, W)`, grad `(N, C, h, w)` -> `(N, side, side)`.
+    """
+    count, channels = x.shape[:2]
+    weight = grad.flatten(0, 1).unsqueeze(1)
+    k = F.conv2d(x.reshape(1, -1, *x.shape[2:]), weight, dilation=stride, groups=count * channels)
+    by_channel: Tensor = k[0, :, :side, :side].unflatten(0, (count, channels))
+    return by_channel.sum(1)

@@ -119,7 +119,8 @@ class TwoScales:
 
 def _covariance(p: Array) -> Array:
     root = np.array([[math.exp(min(p[0], 10.0)), 0.0], [p[1], math.exp(min(p[2], 10.0))]])
-    return root @ root.T
+    product: Array = root @ root.T
+    return product
 
 
 def _response(kernel: Array, rows: Array, columns: Array) -> Array:
@@ -162,7 +163,8 @@ def _power(grey: Array, covered: Array | None, side: int) -> Array | None:
     total = np.zeros((side, side))
     for view in views:
         total += np.abs(np.fft.fft2((view - view.mean()) * window)) ** 2
-    return total / (len(views) * (window**2).sum())
+    mean: Array = total / (len(views) * (window**2).sum())
+    return mean
 
 
 def _windows(x: Array, side: int) -> Array:

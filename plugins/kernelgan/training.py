@@ -11,9 +11,10 @@ import attrs
 import torch
 from torch import Tensor
 
+from .adam import FusedAdam
 from .crops import crop_corners, places
 from .discriminator import Discriminator, Pass, draw_discriminator
-from .generator import compose, draw_generator, kernel_side, patches_of
+from .generator import compose, draw_generator, kernel_gradient, kernel_side, reduced
 from .recipe import Recipe
 from .regularization import Regularizer
 
@@ -50,9 +51,10 @@ class Training:
     streams: Sequence[torch.Generator]
     weights: list[Tensor]
     net: Discriminator
-    optimizers: tuple[torch.optim.Adam, torch.optim.Adam]
+    passes: tuple[Pass, Pass]  # for the generator's step, and the discriminator's
+    optimizers: tuple[FusedAdam, FusedAdam]
     schedule: Schedule
-    bicubic: Tensor  # (side^2,): the bicubic kernel in the frame of ours
+    bicubic: Tensor  # (N, side, side): the bicubic kernel in the frame of ours
     kernel: Tensor  # (N, side, side), of the present weights, with its graph
     used: Tensor  # that of the last step, before its update: what the paper takes
     done: int = 0
@@ -73,9 +75,8 @@ class Training:
             real = 2 * real - 1
         else:
             real = torch.add(2 * pictures[at] - 1, noise[:, 0], alpha=_NOISE)
-        patches = patches_of(crop, self.kernel.shape[-1], STRIDE)
-        self._step_generator(patches, real.shape)
-        self._step_discriminator(patches, real, noise[:, 1])
+        self._step_generator(crop)
+        self._step_discriminator(crop, real, noise[:, 1])
         self._advance()
 
     @property
@@ -92,49 +93,36 @@ class Training:
             self.noise = torch.stack(drawn, 1)
         return self.noise[i % _CHUNK]
 
-    def _step_generator(self, patches: Tensor, shape: torch.Size) -> None:
-        net, schedule = self.net, self.schedule
+    def _step_generator(self, crop: Tensor) -> None:
+        schedule, recipe = self.schedule, self.recipe
         k = self.kernel.detach()
-        made = patches @ k.flatten(1).unsqueeze(-1)  # (N, C h w, 1)
-        judged = Pass.of(net, made.reshape(shape).unsqueeze(1), net.power_iterations(1))
+        made = reduced(crop, k, STRIDE)
+        target = reduced(crop, self.bicubic, STRIDE)
+        if recipe.sum_channels:
+            target = target.sum(1, keepdim=True)
+        judged = self.passes[0].judge(made.unsqueeze(1), self.net.power_iterations(1))
         # |D - 1| with D below 1: the same slope everywhere.
         pull = torch.full_like(judged.output, -1 / judged.output[0].numel())
-        grad = judged.to_input(pull).reshape(made.shape)
-        target = self._bicubic_target(patches)
         off = made - target
-        distance = off.square().mean((1, 2))
-        factor = schedule.bicubic * (2 / made.shape[1])
-        grad = torch.addcmul(grad, off, factor[:, None, None])
-        by_kernel = (patches.mT @ grad).view_as(k)
+        factor = schedule.bicubic * (2 / made[0].numel())
+        grad = torch.addcmul(judged.to_input(pull).squeeze(1), off, factor[:, None, None, None])
+        by_kernel = kernel_gradient(crop, grad, k.shape[-1], STRIDE)
         by_kernel += self.regularizer.gradient(
-            k, self.recipe.sum_to_one, self.recipe.boundaries, schedule.sparse, schedule.centred
+            k, recipe.sum_to_one, recipe.boundaries, schedule.sparse, schedule.centred
         )
-        _update(
-            self.optimizers[0],
-            self.weights,
-            torch.autograd.grad(self.kernel, self.weights, by_kernel),
-        )
+        self.optimizers[0].step(torch.autograd.grad(self.kernel, self.weights, by_kernel))
         self.used = k
         self.kernel = compose(self.weights)
-        self.losses = {"generator": judged.output, "bicubic": distance}
+        self.losses = {"generator": judged.output, "bicubic": off.square().mean((1, 2, 3))}
 
-    def _bicubic_target(self, patches: Tensor) -> Tensor:
-        target = patches @ self.bicubic.unsqueeze(-1)
-        if not self.recipe.sum_channels:
-            return target
-        channels = self.pictures.shape[1]
-        by_channel = target.unflatten(1, (channels, -1))
-        return by_channel.sum(1, keepdim=True).expand_as(by_channel).reshape(target.shape)
-
-    def _step_discriminator(self, patches: Tensor, real: Tensor, noise: Tensor) -> None:
-        net = self.net
-        made = (patches @ self.kernel.detach().flatten(1).unsqueeze(-1)).view_as(real)
+    def _step_discriminator(self, crop: Tensor, real: Tensor, noise: Tensor) -> None:
+        made = reduced(crop, self.kernel.detach(), STRIDE)
         both = torch.stack((real, torch.add(made, noise, alpha=_NOISE)), 1)
-        judged = Pass.of(net, both, net.power_iterations(2))
+        judged = self.passes[1].judge(both, self.net.power_iterations(2))
         # (|D(real) - 1| + |D(made)|) / 2
         pull = torch.full_like(judged.output, 0.5 / judged.output[0, 0].numel())
         pull[:, 0].neg_()
-        _update(self.optimizers[1], net.parameters, judged.to_parameters(pull))
+        self.optimizers[1].step(judged.to_parameters(pull))
         self.losses["discriminator"] = judged.output
 
     def _advance(self) -> None:
@@ -148,8 +136,7 @@ class Training:
             return
         if i % recipe.decay_every == 0:
             for optimizer in self.optimizers:
-                for group in optimizer.param_groups:
-                    group["lr"] = group["lr"] / 10
+                optimizer.rate /= 10
         was_similar = schedule.similar
         below = self.losses["bicubic"] < recipe.bicubic_tolerance
         schedule.below = torch.where(below, schedule.below + 1, 0)
@@ -194,6 +181,7 @@ def start(
     bicubic: the kernel of stride 2, in correlation order.
     """
     count, dtype, device = len(streams), pictures.dtype, pictures.device
+    channels = pictures.shape[1]
     index = torch.arange(len(pictures), device=device).repeat_interleave(restarts)
     side = kernel_side(recipe.layers)
     small = (recipe.crop - side) // STRIDE + 1
@@ -205,7 +193,7 @@ def start(
         ]
         corners.append(torch.stack(drawn, 1))
     weights = draw_generator(streams, recipe.layers, dtype=dtype)
-    net = draw_discriminator(streams, pictures.shape[1], dtype=dtype)
+    net = draw_discriminator(streams, channels, dtype=dtype)
     for weight in weights:
         weight.requires_grad_()
     if recipe.accumulate_noise:
@@ -223,7 +211,11 @@ def start(
         streams=streams,
         weights=weights,
         net=net,
-        optimizers=(_adam(weights, recipe), _adam(net.parameters, recipe)),
+        passes=(
+            Pass.of(net, torch.Size((count, 1, channels, small, small))),
+            Pass.of(net, torch.Size((count, 2, channels, small, small))),
+        ),
+        optimizers=(FusedAdam.of(weights, recipe), FusedAdam.of(net.parameters, recipe)),
         schedule=Schedule(
             bicubic=zero + recipe.bicubic,
             sparse=zero,
@@ -231,7 +223,7 @@ def start(
             below=zero.long(),
             similar=zero.bool(),
         ),
-        bicubic=_framed(bicubic, side).flatten().to(pictures),
+        bicubic=_framed(bicubic, side).to(pictures).expand_as(kernel).contiguous(),
         kernel=kernel,
         used=kernel.detach(),
     )
@@ -243,17 +235,3 @@ def _framed(kernel: Tensor, side: int) -> Tensor:
     first = (side + 1 - kernel.shape[-1]) // 2
     framed[first : first + kernel.shape[-1], first : first + kernel.shape[-1]] = kernel
     return framed
-
-
-def _adam(parameters: Sequence[Tensor], recipe: Recipe) -> torch.optim.Adam:
-    return torch.optim.Adam(
-        list(parameters), lr=recipe.learning_rate, betas=recipe.betas, fused=True
-    )
-
-
-def _update(
-    optimizer: torch.optim.Adam, parameters: Sequence[Tensor], grads: Sequence[Tensor]
-) -> None:
-    for parameter, grad in zip(parameters, grads, strict=True):
-        parameter.grad = grad.contiguous()  # the fused step reads memory, not strides
-    optimizer.step()

@@ -9,9 +9,8 @@ import torch.nn.functional as F
 
 def generate(weights, x):
     """Push `(N, C, H, W)` through the layers, the stride in the last; one set of weights each."""
-    count, channels, height, width = x.shape
     out = []
-    for n in range(count):
+    for n in range(len(x)):
         h = x[n].unsqueeze(1)  # channels as a batch of grey pictures
         for i, weight in enumerate(weights):
             h = F.conv2d(h, weight[n], stride=2 if i == len(weights) - 1 else 1)
@@ -36,15 +35,15 @@ class Judge:
         self.weights, self.biases, self.lefts = [], [], []
         for i, shape in enumerate(shapes):
             rows, columns = shape[0], shape[1] * shape[2] * shape[3]
-            weight = net.weight[n, i, :rows, :columns].reshape(shape).clone()
+            weight = net.weight[i, n, :rows, :columns].reshape(shape).clone()
             self.weights.append(weight.requires_grad_())
             bias = torch.zeros(rows, dtype=weight.dtype)
             if i == 6:
                 bias = net.bias[n].reshape(1).clone()
             self.biases.append(bias.requires_grad_())
-            self.lefts.append(net.left[n, i, :rows, 0].clone())
-        self.gains = net.gain[n, ..., 0].clone().requires_grad_()
-        self.shifts = net.shift[n, ..., 0].clone().requires_grad_()
+            self.lefts.append(net.left.unflatten(0, (7, -1))[i, n, :rows, 0].clone())
+        self.gains = net.gain[:, n, :, 0].clone().requires_grad_()
+        self.shifts = net.shift[:, n, :, 0].clone().requires_grad_()
 
     @property
     def parameters(self):

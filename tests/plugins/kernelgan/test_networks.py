@@ -12,8 +12,9 @@ from wellposed.plugins.kernelgan.generator import (
     LAYERS,
     compose,
     draw_generator,
+    kernel_gradient,
     kernel_side,
-    patches_of,
+    reduced,
 )
 from wellposed.plugins.kernelgan.regularization import Regularizer
 
@@ -35,9 +36,13 @@ def test_kernel_is_what_the_layers_do(layers):
     k = compose(weights)
     side = kernel_side(layers)
     assert k.shape == (2, side, side)
-    made = (patches_of(x, side, 2) @ k.flatten(1).unsqueeze(-1)).squeeze(-1)
+    k.requires_grad_()
+    made = reduced(x, k, 2)
     want = generate(weights, x)
-    torch.testing.assert_close(made, want.flatten(1), rtol=1e-12, atol=1e-12 * want.abs().max())
+    torch.testing.assert_close(made, want, rtol=1e-12, atol=1e-12 * float(want.abs().max()))
+    pull = torch.randn(made.shape, dtype=F64, generator=streams(1, 3)[0])
+    (gradient,) = torch.autograd.grad(made, k, pull)
+    torch.testing.assert_close(kernel_gradient(x, pull, side, 2), gradient)
 
 
 @pytest.mark.parametrize("channels", [1, 3, 5])
@@ -55,23 +60,23 @@ def test_discriminator_and_its_gradients_equal_the_layers(channels, passes):
     pull = torch.randn(want.shape, dtype=F64, generator=streams(1, 5)[0])
     (want * pull).sum().backward()
 
-    judged = Pass.of(net, x.detach(), net.power_iterations(passes))
+    judged = Pass.of(net, x.shape).judge(x.detach(), net.power_iterations(passes))
     torch.testing.assert_close(judged.output, want.detach(), rtol=1e-11, atol=1e-13)
     torch.testing.assert_close(judged.to_input(pull), x.grad, rtol=1e-9, atol=1e-12)
     weight, bias, gain, shift = judged.to_parameters(pull)
     for n, judge in enumerate(judges):
         for i, layer in enumerate(judge.weights):
-            got = weight[n, i, : layer.shape[0], : layer[0].numel()].reshape(layer.shape)
+            got = weight[i, n, : layer.shape[0], : layer[0].numel()].reshape(layer.shape)
             torch.testing.assert_close(got, layer.grad, rtol=1e-8, atol=1e-11)
-            assert weight[n, i, layer.shape[0] :].abs().sum() == 0
-            assert weight[n, i, :, layer[0].numel() :].abs().sum() == 0
+            assert weight[i, n, layer.shape[0] :].abs().sum() == 0
+            assert weight[i, n, :, layer[0].numel() :].abs().sum() == 0
         # The biases that were left out have no gradient.
         assert all(b.grad.abs().max() < 1e-10 for b in judge.biases[:6])
         torch.testing.assert_close(bias[n].flatten(), judge.biases[6].grad)
-        torch.testing.assert_close(gain[n, ..., 0], judge.gains.grad, rtol=1e-8, atol=1e-11)
-        torch.testing.assert_close(shift[n, ..., 0], judge.shifts.grad, rtol=1e-8, atol=1e-11)
+        torch.testing.assert_close(gain[:, n, :, 0], judge.gains.grad, rtol=1e-8, atol=1e-11)
+        torch.testing.assert_close(shift[:, n, :, 0], judge.shifts.grad, rtol=1e-8, atol=1e-11)
         for i, left in enumerate(judge.lefts):
-            torch.testing.assert_close(net.left[n, i, : len(left), 0], left)
+            torch.testing.assert_close(net.left.unflatten(0, (7, -1))[i, n, : len(left), 0], left)
 
 
 @settings(max_examples=25, deadline=None)
