@@ -62,6 +62,7 @@ _WHERE = {
     "parts_of": "parts",
     "pipeline": "api",
     "psnr": "metrics",
+    "replayed": "graphs",
     "sample": "samples",
     "short": "fields",
     "simulate": "api",
@@ -119,6 +120,7 @@ __all__ = [
     "parts_of",
     "pipeline",
     "psnr",
+    "replayed",
     "sample",
     "short",
     "simulate",
@@ -137,6 +139,7 @@ if TYPE_CHECKING:
     from .bilinear import BilinearOperator
     from .cache import derived
     from .fields import param, short, tensor_param
+    from .graphs import replayed
     from .kernel import Kernel, kernel_tensor
     from .linalg import conjugate_gradient, spd_solve
     from .loop import IterationEvent, Watchers

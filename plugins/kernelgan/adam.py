@@ -24,7 +24,7 @@ class FusedAdam:
     averages: list[Tensor]
     squares: list[Tensor]
     counts: list[Tensor]
-    rate: float
+    rate: Tensor
     betas: tuple[float, float]
 
     @classmethod
@@ -32,15 +32,15 @@ class FusedAdam:
         """Return it at the start."""
         return cls(
             list(parameters),
-            [torch.zeros_like(p, requires_grad=False) for p in parameters],
-            [torch.zeros_like(p, requires_grad=False) for p in parameters],
+            [torch.zeros_like(p) for p in parameters],
+            [torch.zeros_like(p) for p in parameters],
             [torch.zeros((), dtype=torch.float32, device=p.device) for p in parameters],
-            recipe.learning_rate,
+            _rate(recipe.learning_rate, parameters[0].device),
             recipe.betas,
         )
 
     def step(self, gradients: Sequence[Tensor]) -> None:
-        """Change the parameters."""
+        """Change the parameters, in place and without waiting for the device."""
         with torch.no_grad():
             adam(
                 self.parameters,
@@ -51,6 +51,7 @@ class FusedAdam:
                 [],
                 self.counts,
                 fused=True,
+                capturable=self.rate.is_cuda,
                 amsgrad=False,
                 beta1=self.betas[0],
                 beta2=self.betas[1],
@@ -59,3 +60,14 @@ class FusedAdam:
                 eps=_EPS,
                 maximize=False,
             )
+
+    def slow_down(self) -> None:
+        """Divide the learning rate by ten."""
+        self.rate.div_(10)
+
+
+def _rate(value: float, device: torch.device) -> Tensor:
+    """Return a rate that can change without a new graph; the fused kernel on CUDA wants floats."""
+    return torch.tensor(
+        value, dtype=torch.float32 if device.type == "cuda" else torch.float64, device=device
+    )

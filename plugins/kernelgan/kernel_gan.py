@@ -149,8 +149,8 @@ class KernelGan(BlindStrided):
     ) -> tuple[Training, bool]:
         pictures = seen.pictures
         watchers = Watchers(callback)
-        # Gradients are wanted here, whatever the caller's mode.
-        with torch.inference_mode(False), torch.enable_grad():
+        # Gradients are written out: nothing is to be recorded, whatever the caller's mode.
+        with torch.inference_mode(False), torch.no_grad():
             maps = [
                 importance(p, None if seen.covered is None else seen.covered[i])
                 for i, p in enumerate(pictures.cpu())
@@ -190,7 +190,7 @@ class KernelGan(BlindStrided):
         def kernels() -> dict[str, Tensor]:
             return {"kernel": training.used.flip(-2, -1).unflatten(0, (-1, self.restarts))}
 
-        moved = (training.kernel.detach() - training.used).flatten(1).norm(dim=1)
+        moved = (training.kernel - training.used).flatten(1).norm(dim=1)
         moved = moved.unflatten(0, (-1, self.restarts)).amax(1).reshape(problem.batch)
         return IterationEvent(
             step=training.done,

@@ -84,7 +84,9 @@ class Run:
 
     def __init__(self, training, n, channels):
         self.training, self.n = training, n
-        self.weights = [w[n : n + 1].detach().clone().requires_grad_() for w in training.weights]
+        self.weights = [
+            w[n : n + 1].detach().clone().requires_grad_() for w in training.generator.weights
+        ]
         self.judge = Judge(training.net, n, channels)
         self.adams = [
             torch.optim.Adam(p, lr=2e-4, betas=(0.5, 0.999))

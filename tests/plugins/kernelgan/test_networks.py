@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from wellposed.plugins.kernelgan.discriminator import Pass, draw_discriminator
 from wellposed.plugins.kernelgan.generator import (
     LAYERS,
+    Composition,
     compose,
     draw_generator,
     kernel_gradient,
@@ -33,10 +34,17 @@ def test_kernel_is_what_the_layers_do(layers):
     weights = draw_generator(streams(2), layers, dtype=F64)
     weights = [w * 10 for w in weights]
     x = torch.randn(2, 3, 30, 34, dtype=F64, generator=streams(1)[0])
-    k = compose(weights)
+    weights = [w.requires_grad_() for w in weights]
     side = kernel_side(layers)
-    assert k.shape == (2, side, side)
-    k.requires_grad_()
+    k = compose(weights)[-1].view(2, side, side)
+    pull = torch.randn(k.shape, dtype=F64, generator=streams(1, 7)[0])
+    want = torch.autograd.grad(k, weights, pull)
+    weights = [w.detach() for w in weights]
+    generator = Composition.of(weights)
+    for got, expected in zip(generator.gradients(pull), want, strict=True):
+        torch.testing.assert_close(got, expected)
+    k = k.detach().requires_grad_()
+    torch.testing.assert_close(generator.kernel, k.detach())
     made = reduced(x, k, 2)
     want = generate(weights, x)
     torch.testing.assert_close(made, want, rtol=1e-12, atol=1e-12 * float(want.abs().max()))
