@@ -42,9 +42,11 @@ def plan(
 
 
 def plan_kernels(
-    inputs: Sequence[Path], wanted: Path | None, *, force: bool
+    inputs: Sequence[Path], pictures: Sequence[Path], wanted: Path | None, *, force: bool
 ) -> list[Path] | list[None]:
     """Return where the kernel of each input goes; a folder is made for several inputs.
+
+    pictures: where the results go, which no kernel may replace.
 
     Raises: ParameterError, ImageFileError.
     """
@@ -60,7 +62,14 @@ def plan_kernels(
             )
         _make_folder(wanted)
         targets = [wanted / f"{p.stem}-kernel" for p in inputs]
-    refuse_overwriting([q for t in targets for q in kernel_paths(t)], inputs, force=force)
+    files = [file for target in targets for file in kernel_paths(target)]
+    both = sorted({str(f) for f in files} & {str(p) for p in pictures})
+    if both:
+        raise ParameterError(
+            f"{', '.join(both)} would be both a picture and its kernel; give --save-kernel "
+            "another name."
+        )
+    refuse_overwriting(files, inputs, force=force)
     return targets
 
 

@@ -91,7 +91,7 @@ def solve(
     targets = plan(images, out, tail="-restored", bits=bits, force=force)
     if report is not None:
         refuse_overwriting([report], images, force=force)
-    kernels = plan_kernels(images, save_kernel, force=force)
+    kernels = plan_kernels(images, targets, save_kernel, force=force)
     jobs = list(zip(images, targets, kernels, strict=True))
     failed, entries = _solve_all(pipe, jobs, bits, report, data)
     if report is not None:

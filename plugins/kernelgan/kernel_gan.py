@@ -65,8 +65,10 @@ class KernelGan(BlindStrided):
     7 x 7 patches cannot tell them from crops of y. For a stride of 4, `k4 = k2 * dilate(k2)`.
 
     recipe: `paper` is what the authors' code does. `clean` mends two defects of it: noise that
-    stays in the picture, and a bicubic target that sums the channels. Others, of `Recipe`, can be
-    given as an object.
+    stays in the picture, and a bicubic target that sums the channels. The default is the one that
+    measures better: on the 8 pictures of DIV2KRK at stride 2, the better of two restarts, and ZSSR
+    of 300 steps behind it, `paper` gains 1.91 dB on bicubic interpolation and `clean` 1.63, of the
+    2.73 dB that the true kernel gains. `cross_scale` gains 2.76 dB there.
     restarts: each sample is learned so many times at once, from other random numbers; the kernel
     whose reduction changes the picture's power spectrum least is taken (see `spectra`).
 

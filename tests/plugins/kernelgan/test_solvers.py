@@ -326,6 +326,10 @@ def test_command_line(scene, tmp_path):
     assert {p.name for p in (tmp_path / "kernels").iterdir()} == {
         f"{stem}-kernel.{suffix}" for stem in "ab" for suffix in ("npy", "mat", "png")
     }
+    both = str(tmp_path / "same")
+    run = CliRunner().invoke(app, [*call, "-o", f"{both}.png", "--save-kernel", both])
+    assert run.exit_code == 2 and "both a picture and its kernel" in run.output
+    assert not (tmp_path / "same.png").exists()
     run = CliRunner().invoke(
         app,
         [*call[:2], str(tmp_path / "b.png"), *call[2:], "--force", "--save-kernel", "one.npy"],
