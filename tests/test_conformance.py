@@ -17,7 +17,15 @@ from wellposed.testing import check_names, kit_for
 from wellposed.testing.runner import KITS
 
 # Enough to reach the hard sizes, few enough for a minute or two on two slow cores.
-EXAMPLES = {"operator": 12, "bilinear": 12, "kernel": 20, "prior": 10, "solver": 4, "noise": 20}
+EXAMPLES = {
+    "operator": 12,
+    "bilinear": 12,
+    "kernel": 20,
+    "prior": 10,
+    "solver": 4,
+    "network": 6,
+    "noise": 20,
+}
 SEARCH = bool(os.environ.get("WELLPOSED_SEARCH"))
 OURS = [s for s in default_registry().specs() if s.dist == "wellposed" and s.kind in EXAMPLES]
 # The package behind it takes half a second for the smallest picture, hence minutes for the kit.

@@ -23,6 +23,7 @@ from .bilinear_kit import BilinearKit
 from .cases import PriorCase, SolverCase
 from .engine import CheckFailure, CheckResult, Kit, Trial
 from .kernel_kit import KernelKit
+from .network_kit import NetworkKit
 from .noise_kit import NoiseKit
 from .operator_kit import OperatorKit
 from .plugin_kit import PluginKit
@@ -36,6 +37,7 @@ __all__ = [
     "CheckResult",
     "KernelKit",
     "Kit",
+    "NetworkKit",
     "NoiseKit",
     "OperatorKit",
     "PluginKit",

@@ -1,6 +1,7 @@
 """What an example strategy yields for each kind of component.
 
 operator, bilinear, kernel, noise: the instance itself, in double precision, on the CPU, small.
+network: the spec itself, with few and narrow layers.
 prior: a `PriorCase`. solver: a `SolverCase`.
 """
 

@@ -17,6 +17,7 @@ from wellposed.registry import KINDS, ComponentSpec, Registry, default_registry
 from ..bilinear import BilinearOperator
 from ..errors import ParameterError
 from ..kernel import Kernel
+from ..network import NetworkSpec
 from ..noise import Noise
 from ..nonlinear import NonlinearOperator
 from ..operator import ForwardOperator
@@ -33,6 +34,7 @@ _BASES: dict[str, tuple[type, ...]] = {
     "kernel": (Kernel,),
     "prior": (Prior,),
     "solver": (Solver,),
+    "network": (NetworkSpec,),
     "noise": (Noise,),
 }
 _NEED_EXAMPLES = tuple(_BASES)

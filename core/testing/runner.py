@@ -11,6 +11,7 @@ from ..errors import ParameterError
 from .bilinear_kit import BilinearKit
 from .engine import CheckResult, timed
 from .kernel_kit import KernelKit
+from .network_kit import NetworkKit
 from .noise_kit import NoiseKit
 from .operator_kit import OperatorKit
 from .plugin_kit import PluginKit
@@ -25,6 +26,7 @@ KITS: dict[str, type[Any]] = {
     "kernel": KernelKit,
     "prior": PriorKit,
     "solver": SolverKit,
+    "network": NetworkKit,
     "noise": NoiseKit,
     "plugin": PluginKit,
 }

@@ -106,8 +106,8 @@ def test_a_component_without_examples_is_one_failure():
 
 
 def test_unknown_kinds_and_names_are_errors():
-    with pytest.raises(ParameterError, match=r"no checks for the kind 'network'; expected one of"):
-        run_checks("network", "anything")
+    with pytest.raises(ParameterError, match=r"no checks for the kind 'recipe'; expected one of"):
+        run_checks("recipe", "anything")
     with pytest.raises(ParameterError, match="no checks for the kind 'cake'"):
         check_names("cake")
     with pytest.raises(UnknownComponent, match="no operator named 'blurr'"):

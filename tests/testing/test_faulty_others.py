@@ -7,11 +7,13 @@ from wellposed.testing import (
     BilinearKit,
     CheckFailure,
     KernelKit,
+    NetworkKit,
     NoiseKit,
     PriorKit,
     SolverKit,
     check_names,
 )
+from wellposed.testing import broken_networks as networks
 from wellposed.testing import broken_others as broken
 from wellposed.testing import broken_solvers as solvers
 
@@ -19,6 +21,7 @@ KITS = {
     "kernel": (KernelKit, broken.faulty_kernels, broken.KERNEL_FAULTS),
     "prior": (PriorKit, broken.faulty_priors, broken.PRIOR_FAULTS),
     "noise": (NoiseKit, broken.faulty_noises, broken.NOISE_FAULTS),
+    "network": (NetworkKit, networks.faulty_networks, networks.NETWORK_FAULTS),
     "solver": (SolverKit, solvers.faulty_solvers, solvers.SOLVER_FAULTS),
     "bilinear": (BilinearKit, solvers.faulty_bilinears, solvers.BILINEAR_FAULTS),
 }

@@ -1,0 +1,104 @@
+"""Manifest of the networks: what learned solvers train, and papers compare with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from wellposed.registry import ComponentSpec, Example, hookimpl
+
+_HERE = "wellposed.plugins.networks"
+_SR = "super-resolution"
+
+
+def _network(name: str, target: str, summary: str, source: str, *tags: str) -> ComponentSpec:
+    return ComponentSpec(
+        kind="network",
+        name=name,
+        target=f"{_HERE}.{target}",
+        summary=summary,
+        source=source,
+        tags=tags,
+    )
+
+
+@hookimpl
+def wellposed_components() -> Iterable[ComponentSpec]:
+    """Yield the networks."""
+    yield _network(
+        "context_encoder",
+        "context_encoder:ContextEncoder",
+        "Autoencoder with a channel-wise fully connected middle, for 64 x 64 pixels",
+        "Pathak et al., 2016, Context encoders; Guo et al., 2021, Deep likelihood network",
+        "inpainting",
+    )
+    yield _network(
+        "vdsr",
+        "vdsr:Vdsr",
+        "20 layers of 3x3 convolutions and a bicubic skip",
+        "Kim, Lee and Lee, 2016, Accurate image super-resolution using very deep convolutional "
+        "networks",
+        _SR,
+    )
+    yield _network(
+        "drrn",
+        "drrn:Drrn",
+        "One pair of convolutions, applied nine times, and a bicubic skip",
+        "Tai, Yang and Liu, 2017, Image super-resolution via deep recursive residual network; "
+        "Guo et al., 2021, Deep likelihood network",
+        _SR,
+    )
+    yield _network(
+        "idn",
+        "idn:Idn",
+        "Four blocks that distil their features, and a bicubic skip",
+        "Hui, Wang and Gao, 2018, Fast and accurate single image super-resolution via information "
+        "distillation network",
+        _SR,
+    )
+    yield _network(
+        "srcnn",
+        "srcnn:Srcnn",
+        "Three layers that sharpen an interpolated picture",
+        "Dong et al., 2014, Learning a deep convolutional network for image super-resolution",
+        _SR,
+    )
+    yield _network(
+        "dncnn",
+        "vdsr:Dncnn",
+        "17 layers with batch normalisation that learn the noise",
+        "Zhang et al., 2017, Beyond a Gaussian denoiser",
+        "denoising",
+    )
+    yield _network(
+        "unet",
+        "unet:Unet",
+        "U-Net with a skip around it, for real or complex pictures of any size",
+        "Ronneberger, Fischer and Brox, 2015, U-Net; Jin et al., 2017, Deep convolutional neural "
+        "network for inverse problems in imaging",
+        "mri",
+        "ct",
+    )
+    yield _network(
+        "srgan_generator",
+        "srgan:SrganGenerator",
+        "16 residual blocks and pixel shuffling: the generator of SRGAN, SRResNet",
+        "Ledig et al., 2017, Photo-realistic single image super-resolution using a generative "
+        "adversarial network",
+        _SR,
+    )
+
+
+@hookimpl
+def wellposed_examples() -> Iterable[Example]:
+    """Yield strategies that draw small ones."""
+    for name in (
+        "context_encoder",
+        "vdsr",
+        "drrn",
+        "idn",
+        "srcnn",
+        "dncnn",
+        "unet",
+        "srgan_generator",
+    ):
+        yield Example(kind="network", name=name, target=f"{_HERE}.examples:{name}")
