@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import attrs
@@ -80,7 +81,7 @@ class CrossScale(BlindStrided):
         )
 
     @staticmethod
-    def _default_nonblind(operator: ForwardOperator) -> str:
+    def _default_nonblind(operator: ForwardOperator) -> str | Mapping[str, Any]:
         return "tikhonov"
 
 

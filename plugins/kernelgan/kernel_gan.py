@@ -87,7 +87,8 @@ class KernelGan(BlindStrided):
 
     nonblind: Solver | None = param(
         None,
-        doc="Solver for the known kernel; left out, zssr (tikhonov after other operators).",
+        doc="Solver for the known kernel; left out, zssr of 300 steps, or tikhonov where other "
+        "operators follow the blur.",
         repr=named,
     )
     recipe: str = param("paper", doc="Which details of the training.", choices=tuple(RECIPES))
