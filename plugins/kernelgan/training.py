@@ -218,7 +218,7 @@ def start(
             crop_corners(maps[b], crop, steps, g)
             for b, g in zip(index.tolist(), streams, strict=True)
         ]
-        corners.append(torch.stack(drawn, 1))
+        corners.append(torch.stack(drawn, 1).to(device))
     generator = Composition.of(draw_generator(streams, recipe.layers, dtype=dtype))
     net = draw_discriminator(streams, channels, dtype=dtype)
     if recipe.accumulate_noise:
