@@ -64,6 +64,15 @@ def test_commands_are_understood(line):
         assert option in shown.output, f"{line}: {option}"
 
 
+@pytest.mark.parametrize("block", re.findall(r"```yaml\n(.*?)```", README, re.DOTALL))
+def test_recipes_are_understood(block, tmp_path):
+    from wellposed.training.recipe import load_recipe
+
+    path = tmp_path / "recipe.yaml"
+    path.write_text(block)
+    assert load_recipe(path).steps > 0
+
+
 def test_files_that_the_readme_points_to_exist():
     for target in re.findall(r"\]\(([^)#:]+)\)", README):
         assert (ROOT / target).exists(), target

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from . import looking, making, solving
+from . import looking, making, solving, training
 
 __all__ = ["app"]
 
@@ -23,6 +23,8 @@ for _name, _function in (
     ("plugins", looking.plugins),
     ("solve", solving.solve),
     ("simulate", solving.simulate),
+    ("train", training.train),
+    ("weights", training.weights),
     ("check", making.check),
     ("demo", making.demo),
     ("new-plugin", making.new_plugin),

@@ -1,0 +1,62 @@
+"""Training of learned methods: recipes, data, the loop, checkpoints and weights.
+
+A learned solver is a network, a loss and a distribution of operators, and a recipe names all
+three. `wellposed train` runs one; the same from Python:
+
+    from wellposed.training import load_recipe, train
+
+    result = train(load_recipe("recipe.yaml"), data="pictures", out="run")
+
+Names are loaded on first use: weights are listed and verified without importing torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from .engine import TrainingResult, train
+    from .installed import InstalledWeights, installed_weights, verify_weights
+    from .recipe import Recipe, load_recipe, recipe_from
+    from .weights import load_weights, read_weights, save_weights
+
+__all__ = [
+    "InstalledWeights",
+    "Recipe",
+    "TrainingResult",
+    "installed_weights",
+    "load_recipe",
+    "load_weights",
+    "read_weights",
+    "recipe_from",
+    "save_weights",
+    "train",
+    "verify_weights",
+]
+
+_WHERE: Final = {
+    "InstalledWeights": "installed",
+    "Recipe": "recipe",
+    "TrainingResult": "engine",
+    "installed_weights": "installed",
+    "load_recipe": "recipe",
+    "load_weights": "weights",
+    "read_weights": "weights",
+    "recipe_from": "recipe",
+    "save_weights": "weights",
+    "train": "engine",
+    "verify_weights": "installed",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _WHERE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value: object = getattr(importlib.import_module(f"{__name__}.{_WHERE[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

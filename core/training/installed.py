@@ -1,0 +1,76 @@
+"""The weights that ship with the installed plugins, listed and verified without torch."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import attrs
+from wellposed.registry import default_registry
+
+from ..errors import DataError, WeightsError
+from .cards import check_hash, read_bytes, read_card, read_header
+
+__all__ = ["InstalledWeights", "installed_weights", "verify_weights"]
+
+
+@attrs.frozen
+class InstalledWeights:
+    """One weights file: where it is, its card, and what is wrong with it ('' when nothing is)."""
+
+    path: Path
+    plugin: str = ""
+    card: Mapping[str, Any] = attrs.field(factory=dict, repr=False)
+    problem: str = ""
+    size: int = 0
+
+
+def installed_weights() -> list[InstalledWeights]:
+    """Return the files in the `weights/` folder beside each plugin's manifest, verified."""
+    found = []
+    for plugin in default_registry().plugins():
+        for folder in _folders(plugin.module):
+            found += [
+                verify_weights(path, plugin=plugin.entry_point)
+                for path in sorted((folder / "weights").glob("*.safetensors"))
+            ]
+    return found
+
+
+def verify_weights(path: Path, *, plugin: str = "") -> InstalledWeights:
+    """Return a weights file with what is wrong with it, if anything; raises nothing."""
+    card: Mapping[str, Any] = {}
+    size = 0
+    try:
+        data = read_bytes(path)
+        size = len(data)
+        card = read_card(path)
+        check_hash(path, data, card)
+        wide = [k for k, v in read_header(data, path).items() if v["dtype"] in ("F32", "F64")]
+        if wide:
+            raise WeightsError(f"{path} holds {wide[0]} in more than half precision.")
+    except WeightsError as error:
+        return InstalledWeights(path, plugin, card, str(error), size)
+    return InstalledWeights(path, plugin, card, "", size)
+
+
+def weights_in(path: Path) -> list[InstalledWeights]:
+    """Return the weights of a folder, with its subfolders, or one file. Raises: DataError."""
+    files = sorted(path.rglob("*.safetensors")) if path.is_dir() else [path]
+    if not files or not path.exists():
+        raise DataError(f"{path} holds no weights (.safetensors).")
+    return [verify_weights(file) for file in files]
+
+
+def _folders(module: str) -> list[Path]:
+    try:
+        spec = importlib.util.find_spec(module)
+    except (ImportError, ValueError, AttributeError):
+        return []
+    if spec is None:
+        return []
+    if spec.submodule_search_locations:
+        return [Path(folder) for folder in spec.submodule_search_locations]
+    return [Path(spec.origin).parent] if spec.origin else []

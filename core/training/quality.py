@@ -1,0 +1,66 @@
+"""How well a learner restores: measured on crops that are always the same."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import attrs
+import torch
+
+from ..metrics import psnr
+from ..space import Space
+from .batches import Batches, Sample
+from .degradations import Degradation
+from .distributions import Draws, draws_for
+from .learner import Learner
+from .step import measured
+
+__all__ = ["measure_quality"]
+
+_SAMPLES = 64
+
+
+def measure_quality(
+    learner: Learner,
+    batches: Batches,
+    degradation: Degradation | None,
+    *,
+    device: torch.device,
+    samples: int = _SAMPLES,
+) -> Mapping[str, float]:
+    """Return the mean PSNR of restored crops, and of the operator's own initial estimates.
+
+    The crops, operators and noise belong to the seed alone, so that numbers of two runs, or of
+    two steps, can be compared. Without the truth, the mean `|A f(y) - y|^2` is returned.
+    """
+    batches = attrs.evolve(batches, stream=2, own=slice(0, batches.batch))
+    found: dict[str, list[float]] = {}
+    training = learner.training
+    learner.eval()
+    with torch.no_grad():
+        for step in range(max(samples // batches.batch, 1)):
+            draws = draws_for(batches.seed, step, stream=3, batch=batches.batch, device=device)
+            for key, value in _one(learner, batches[step], batches, degradation, draws).items():
+                found.setdefault(key, []).append(value)
+    learner.train(training)
+    return {key: sum(values) / len(values) for key, values in found.items()}
+
+
+def _one(
+    learner: Learner,
+    sample: Sample,
+    batches: Batches,
+    degradation: Degradation | None,
+    draws: Draws,
+) -> dict[str, float]:
+    x, y, operator, noise = measured(sample, degradation, Space(batches.shape), draws)
+    restored = learner(y, operator, noise).float()
+    if x is None:
+        assert operator is not None
+        return {"residual": float((operator(restored) - y).abs().square().mean())}
+    result = {"psnr": float(psnr(restored, x).mean())}
+    if operator is not None:
+        estimate = operator.initial_estimate(y)
+        if not estimate.is_complex():
+            result["psnr_estimate"] = float(psnr(estimate, x).mean())
+    return result

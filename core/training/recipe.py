@@ -1,0 +1,230 @@
+"""Recipes: everything that decides what a training run learns, in one YAML file.
+
+    network: {name: vdsr, params: {scale: 2, channels: 1}}
+    feed: measurement
+    operator: {name: strided_blur, params: {stride: 2,
+      kernel: {name: gaussian, params: {width: {uniform: [0, 3]}, size: 15}}}}
+    noise: {name: gaussian, params: {sigma: {uniform: [0, 0.02]}}}
+    data: {crop: 48, colour: luminance, flips: true, rotations: true}
+    loss: l1
+    optimiser: {name: adam, rate: 1e-3}
+    schedule: {name: cosine}
+    batch: 32
+    steps: 100000
+
+`wellposed.training.distributions` lists what `{uniform: [0, 3]}` may be instead.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping
+from typing import Any, Final, Literal
+
+import attrs
+import wellposed.registry as reg
+from wellposed.registry import param
+from wellposed.registry.building import construct
+
+from ..edge import register_types
+from ..errors import ParameterError
+from .degradations import Degradation
+from .distributions import is_random
+from .losses import LossTerm, loss_terms, needs
+from .optimisers import OptimiserRecipe, ScheduleRecipe
+
+__all__ = ["DataRecipe", "Recipe", "load_recipe", "recipe_from"]
+
+_CHANGEABLE: Final = ("steps", "log_every", "save_every", "licence", "notes")
+_positive = attrs.validators.ge(1)
+
+
+@attrs.frozen(kw_only=True)
+class DataRecipe:
+    """How training samples are cut from the pictures."""
+
+    kind: Literal["pictures", "pairs", "measurements"] = param(
+        "pictures",
+        doc="pictures: x, and y is simulated; pairs: folders x/ and y/ with equal names; "
+        "measurements: y alone",
+    )
+    crop: int | tuple[int, int] | None = param(
+        None, doc="side of the crops, or (height, width); default: whole pictures, all of one size",
+        unit="pixels",
+    )  # fmt: skip
+    colour: Literal["rgb", "grey", "luminance", "as_is"] = param(
+        "rgb",
+        doc="rgb; grey: their mean; luminance: Y of ITU-R BT.601; as_is: unchanged",
+    )
+    flips: bool = param(True, doc="mirror at random, left to right")
+    rotations: bool = param(False, doc="turn by 0, 90, 180 or 270 degrees at random")
+    scales: tuple[float, ...] = param(
+        (1.0,), doc="each picture enters at each of these sizes, resampled with antialiasing"
+    )
+    first: int | None = param(
+        None, doc="only that many pictures, in the order of their names; default: all"
+    )
+    middle: int | tuple[int, int] | None = param(
+        None,
+        doc="first cut out the middle part: a side, or (height, width); default: all of it",
+        unit="pixels",
+    )
+    resize: int | None = param(
+        None, doc="then resample so that the shorter side has this length", unit="pixels"
+    )
+    held_out: int = param(
+        0,
+        doc="number of pictures kept for measuring quality, never trained on",
+        check=attrs.validators.ge(0),
+    )
+
+    def __attrs_post_init__(self) -> None:
+        sides = self.sides or (1, 1)
+        if min(sides) < 1 or len(sides) != 2:
+            raise ParameterError(
+                f"expected a crop of 1 pixel or more; got {self.crop}", where="crop"
+            )
+        if not self.scales or not all(0 < s <= 4 for s in self.scales):
+            raise ParameterError(
+                f"expected factors above 0, at most 4; got {list(self.scales)}", where="scales"
+            )
+        for name in ("first", "middle", "resize"):
+            value = getattr(self, name)
+            if value is not None and min(value if isinstance(value, tuple) else (value,)) < 1:
+                raise ParameterError(f"expected 1 or more; got {value}", where=name)
+        if self.rotations and sides[0] != sides[1]:
+            raise ParameterError(
+                f"turning by 90 degrees needs square crops; got {sides[0]} x {sides[1]}",
+                where="rotations",
+            )
+
+    @property
+    def sides(self) -> tuple[int, int] | None:
+        """Height and width of the crops; None for whole pictures."""
+        return (self.crop, self.crop) if isinstance(self.crop, int) else self.crop
+
+
+@attrs.frozen(kw_only=True)
+class Recipe:
+    """A training run but for the data and the folder it writes to; see the module's example."""
+
+    solver: Any = param(None, doc="the learned solver: a name, or a mapping of name and params")
+    network: Any = param(None, doc="or a network that maps a measurement to a picture by itself")
+    feed: Literal["estimate", "measurement"] = param(
+        "estimate",
+        doc="what a network is given: the operator's initial estimate, or the measurement as it is",
+    )
+    operator: Any = param(None, doc="the operators, outermost first; parameters may be drawn")
+    noise: Any = param(None, doc="the noise model; parameters may be drawn")
+    data: DataRecipe = param(DataRecipe(), doc="crops and their variations")
+    loss: tuple[LossTerm, ...] = param((LossTerm(),), doc="the terms of the loss")
+    optimiser: OptimiserRecipe = param(OptimiserRecipe(), doc="the optimiser")
+    schedule: ScheduleRecipe = param(ScheduleRecipe(), doc="of its rate")
+    clip: float | None = param(
+        None, doc="largest 2-norm of the gradient; default: unbounded",
+        check=attrs.validators.optional(attrs.validators.gt(0)),
+    )  # fmt: skip
+    precision: Literal["float32", "bf16"] = param(
+        "float32", doc="bf16: mixed precision where there is CUDA, float32 elsewhere"
+    )
+    batch: int = param(16, doc="samples per step, over all processes together", check=_positive)
+    steps: int = param(doc="number of steps of the optimiser", check=_positive)
+    seed: int = param(0, doc="seed of all random numbers", check=attrs.validators.ge(0))
+    log_every: int = param(100, doc="steps between lines of the log", check=_positive)
+    save_every: int = param(1000, doc="steps between checkpoints", check=_positive)
+    licence: str = param("BSD-3-Clause", doc="licence of the weights, for their card")
+    notes: str = param("", doc="anything worth keeping with the weights")
+
+    def __attrs_post_init__(self) -> None:
+        if (self.solver is None) == (self.network is None):
+            raise ParameterError("a recipe needs either a solver or a network, and not both")
+        for name in ("solver", "network"):
+            given = getattr(self, name)
+            if given is not None and not isinstance(given, str | Mapping):
+                raise ParameterError(
+                    "expected a name, or a mapping of name and params, so that the recipe can be "
+                    f"kept with the weights; got {type(given).__name__}",
+                    where=name,
+                )
+        kind, sides = self.data.kind, needs(self.loss)
+        if self.operator is None and (
+            kind != "pairs" or sides["measurement"] or self.solver or self.feed == "estimate"
+        ):
+            raise ParameterError(
+                "a recipe needs an operator, except for pairs and a network with feed: measurement",
+                where="operator",
+            )
+        if kind != "pictures":
+            self._check_fixed()
+        if kind == "measurements" and sides["picture"]:
+            raise ParameterError(
+                "measurements alone come without the truth; set loss: {norm: l2, on: measurement}",
+                where="loss",
+            )
+        resampled = self.data.scales != (1.0,) or self.data.resize or self.data.middle
+        if kind != "pictures" and resampled:
+            raise ParameterError(
+                f"only pictures may be resampled, or cut; of {kind}, y would no longer be A x",
+                where="data.scales",
+            )
+
+    def _check_fixed(self) -> None:
+        kind = self.data.kind
+        if self.noise is not None:
+            raise ParameterError(f"{kind} hold their noise already; leave it out", where="noise")
+        if self.operator is not None and is_random(list(self.degradation().operators)):
+            raise ParameterError(
+                f"{kind} were made by one operator; what is drawn at random goes with pictures",
+                where="operator",
+            )
+        if self.data.flips or self.data.rotations:
+            raise ParameterError(
+                f"{kind} cannot be mirrored or turned, since A would have to be too; "
+                "set flips: false and rotations: false",
+                where="data.flips",
+            )
+
+    def degradation(self) -> Degradation:
+        """Return the distribution of operators and noise."""
+        return Degradation.from_data(self.operator, self.noise)
+
+    def as_data(self) -> dict[str, Any]:
+        """Return plain data, which `recipe_from` reads back."""
+        plain: dict[str, Any] = attrs.asdict(self)
+        return {key: value for key, value in plain.items() if value is not None and value != ""}
+
+    def essence(self) -> dict[str, Any]:
+        """Return what a run must not change when it resumes: not how long, or how often it saves.
+
+        With a schedule, another number of steps gives other rates from there on.
+        """
+        return {key: value for key, value in self.as_data().items() if key not in _CHANGEABLE}
+
+    def digest(self) -> str:
+        """Return a hash of the recipe's essence, which tells runs apart."""
+        return hashlib.sha256(reg.dump_yaml(self.essence()).encode()).hexdigest()
+
+
+def load_recipe(source: str | os.PathLike[str]) -> Recipe:
+    """Read a recipe from a YAML file, or from YAML text, and check it.
+
+    Raises: ParameterError, whose text starts with the path of the entry, as in `optimiser.rate`.
+    """
+    return recipe_from(reg.load_yaml(source))
+
+
+def recipe_from(data: Mapping[str, Any]) -> Recipe:
+    """Return the recipe that plain data describes.
+
+    Raises: as `load_recipe`. Components are built, and hence checked, when training starts.
+    """
+    register_types()
+    given = {key: value for key, value in data.items() if value is not None}
+    if "loss" in given:
+        given["loss"] = loss_terms(given["loss"])
+    values = reg.structure_params(Recipe, given, path="", name="recipe")
+    made: Recipe = construct(Recipe, values, "", name="recipe")
+    if made.operator is not None:
+        made.degradation()
+    return made

@@ -1,0 +1,112 @@
+"""Where a run takes place: processes, device and precision, by Lightning Fabric."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from ..errors import MissingExtraError, ParameterError
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+__all__ = ["Deadline", "make_fabric", "own_slice", "seed_step"]
+
+
+def make_fabric(device: str, precision: str) -> Fabric:
+    """Return a started Fabric: one process, or the one of several that `torchrun` started.
+
+    Raises: MissingExtraError without Lightning Fabric; ParameterError for an unusable device.
+    """
+    try:
+        from lightning_fabric import Fabric
+    except ImportError as error:
+        raise MissingExtraError(
+            "training needs Lightning Fabric, which is not installed: "
+            "pip install 'wellposed[train]'"
+        ) from error
+    if device not in ("auto", "cpu", "cuda"):
+        raise ParameterError(f"expected 'auto', 'cpu' or 'cuda'; got {device!r}", where="device")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ParameterError(
+            "torch sees no CUDA device here; leave --device out, or take cpu", where="device"
+        )
+    cuda = device != "cpu" and torch.cuda.is_available()
+    world, local = (int(os.environ.get(n, "1")) for n in ("WORLD_SIZE", "LOCAL_WORLD_SIZE"))
+    fabric = Fabric(
+        accelerator="cuda" if cuda else "cpu",
+        devices=local,
+        num_nodes=max(world // local, 1),
+        strategy="ddp" if world > 1 else "auto",
+        precision="bf16-mixed" if precision == "bf16" and cuda else "32-true",
+    )
+    fabric.launch()
+    return fabric
+
+
+def own_slice(fabric: Fabric, batch: int) -> slice:
+    """Return which samples of a batch this process works on.
+
+    Raises: ParameterError when the batch cannot be shared equally.
+    """
+    if batch % fabric.world_size:
+        raise ParameterError(
+            f"a batch of {batch} cannot be shared equally by {fabric.world_size} processes; "
+            "take a multiple",
+            where="batch",
+        )
+    share = batch // fabric.world_size
+    return slice(fabric.global_rank * share, (fabric.global_rank + 1) * share)
+
+
+def seed_step(seed: int, step: int, rank: int) -> None:
+    """Seed torch's own generators for a step, so that dropout is the same after resuming."""
+    mixed = (seed * 0x9E3779B97F4A7C15 + step * 0xBF58476D1CE4E5B9 + rank) % 2**63
+    torch.manual_seed(mixed)
+
+
+class Deadline:
+    """Tells when to stop early: after some minutes, or when asked to by SIGTERM or Ctrl-C."""
+
+    def __init__(self, minutes: float | None) -> None:
+        """Start the clock."""
+        self._end = None if minutes is None else time.monotonic() + 60 * minutes
+        self._signalled = False
+
+    def reached(self, fabric: Fabric, step: int) -> bool:
+        """Tell whether to stop; all processes get the same answer."""
+        late = self._signalled or (self._end is not None and time.monotonic() >= self._end)
+        if fabric.world_size == 1:
+            return late
+        if step % 10:  # asking the others costs a message
+            return False
+        flags: Any = fabric.all_reduce(
+            torch.tensor(float(late), device=fabric.device), reduce_op="sum"
+        )
+        return bool(flags > 0)
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Let signals end the run after the present step, with a checkpoint."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = {s: signal.signal(s, self._stop) for s in (signal.SIGTERM, signal.SIGINT)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _stop(self, number: int, frame: FrameType | None) -> None:
+        if self._signalled:  # a second Ctrl-C does not wait for the step
+            raise KeyboardInterrupt
+        self._signalled = True

@@ -1,0 +1,38 @@
+"""One step: measurements are simulated, restored, and the loss flows back."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ..noise import Noise
+from ..operator import ForwardOperator
+from ..space import Space
+from .batches import Sample
+from .degradations import Degradation
+from .distributions import Draws
+
+__all__ = ["measured"]
+
+
+def measured(
+    sample: Sample, degradation: Degradation | None, space: Space, draws: Draws
+) -> tuple[Tensor | None, Tensor, ForwardOperator | None, Noise | None]:
+    """Return picture, measurement, operator and noise of a step, on the device.
+
+    The measurement is simulated unless the sample brings its own; `space` is that of the crops.
+    """
+    x = None if sample.picture is None else sample.picture.to(draws.device, non_blocking=True)
+    if sample.measurement is None:
+        assert x is not None and degradation is not None
+        operator = degradation.operator(space, draws)
+        noise = degradation.noise_model(draws)
+        with torch.no_grad():
+            y = degradation.measure(operator(x), noise, draws)
+        return x, y, operator, noise
+    y = sample.measurement.to(draws.device, non_blocking=True)
+    if degradation is None:
+        return x, y, None, None
+    if x is None:
+        return x, y, degradation.operator_for(Space(tuple(y.shape[1:])), draws.device), None
+    return x, y, degradation.operator(space, draws), None
