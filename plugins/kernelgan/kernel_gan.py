@@ -76,7 +76,7 @@ class KernelGan(BlindStrided):
     soft threshold, and the centring. Ours: the generator is collapsed (the same up to rounding);
     a kernel tap of exactly 0 gets no gradient from the sparsity term, where theirs is infinite.
 
-    extras: `kernel`, `kernels` of all restarts `(B, R, n, n)`, `raw_kernels` before the
+    extras: `kernel`, `kernels` of all restarts (a list of `(R, n, n)`), `raw_kernels` before the
     post-processing, `scores (B, R)`, the lower the better, and `why` for doubtful samples.
     Shapes: y `(C, h, w)` or `(B, C, h, w)`, not smaller than the crops; one kernel per sample.
     Raises: IncompatibleError for a stride other than 2 and 4, ShapeError, ParameterError.

@@ -13,11 +13,10 @@ __all__ = ["RECIPES", "Recipe"]
 class Recipe:
     """Hyper-parameters of the training, with the values of the paper and of its authors' code.
 
-    The last four are where the code does what the paper does not say:
+    The last three are where the code does what the paper does not say:
     accumulate_noise: the noise on real crops stays in the picture, for all later crops;
     sum_channels: the bicubic target of each channel is the sum over the channels;
-    power: of |k| in the sparsity term, 1/2 in the paper;
-    soft_threshold: the final kernel is thinned out.
+    power: of |k| in the sparsity term, 1/2 in the paper.
     """
 
     layers: tuple[int, ...] = LAYERS
@@ -36,7 +35,6 @@ class Recipe:
     accumulate_noise: bool = True
     sum_channels: bool = True
     power: float = 0.2
-    soft_threshold: bool = True
 
 
 PAPER = Recipe()
