@@ -38,6 +38,7 @@ _WHERE = {
     "Needs": "solver",
     "Network": "network",
     "NetworkSpec": "network",
+    "NetworkView": "network_view",
     "Noise": "noise",
     "NonlinearOperator": "nonlinear",
     "OperatorEstimate": "solver",
@@ -53,6 +54,7 @@ _WHERE = {
     "SplitNetwork": "network",
     "Status": "solution",
     "Watchers": "loop",
+    "computes_bf16": "devices",
     "conjugate_gradient": "linalg",
     "derived": "cache",
     "estimate_operator": "api",
@@ -62,6 +64,7 @@ _WHERE = {
     "parts_of": "parts",
     "pipeline": "api",
     "psnr": "metrics",
+    "real_number": "checks",
     "replayed": "graphs",
     "sample": "samples",
     "short": "fields",
@@ -72,6 +75,7 @@ _WHERE = {
     "ssim": "metrics",
     "stack": "algebra",
     "tensor_param": "fields",
+    "whole_number": "checks",
     "with_part": "parts",
 }
 
@@ -95,6 +99,7 @@ __all__ = [
     "Needs",
     "Network",
     "NetworkSpec",
+    "NetworkView",
     "Noise",
     "NonlinearOperator",
     "OperatorEstimate",
@@ -111,6 +116,7 @@ __all__ = [
     "Status",
     "Watchers",
     "__version__",
+    "computes_bf16",
     "conjugate_gradient",
     "derived",
     "estimate_operator",
@@ -120,6 +126,7 @@ __all__ = [
     "parts_of",
     "pipeline",
     "psnr",
+    "real_number",
     "replayed",
     "sample",
     "short",
@@ -130,6 +137,7 @@ __all__ = [
     "ssim",
     "stack",
     "tensor_param",
+    "whole_number",
     "with_part",
 ]
 
@@ -138,6 +146,8 @@ if TYPE_CHECKING:
     from .api import Pipeline, estimate_operator, pipeline, simulate, solve
     from .bilinear import BilinearOperator
     from .cache import derived
+    from .checks import real_number, whole_number
+    from .devices import computes_bf16
     from .fields import param, short, tensor_param
     from .graphs import replayed
     from .kernel import Kernel, kernel_tensor
@@ -145,6 +155,7 @@ if TYPE_CHECKING:
     from .loop import IterationEvent, Watchers
     from .metrics import luminance, psnr, ssim
     from .network import ConvolutionHead, Network, NetworkSpec, SplitNetwork
+    from .network_view import NetworkView
     from .noise import Noise
     from .nonlinear import NonlinearOperator
     from .operator import Equivariance, ForwardOperator

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from wellposed.registry import param
 
 from .errors import DtypeError, ParameterError
@@ -25,7 +25,9 @@ _SHORT = {
 
 
 def short(value: object) -> str:
-    """Describe a tensor by dtype and shape only, e.g. `f64[4, 1, 5, 5]`."""
+    """Describe a tensor by dtype and shape only, e.g. `f64[4, 1, 5, 5]`, a network by its name."""
+    if isinstance(value, nn.Module):
+        return type(value).__name__
     if not isinstance(value, Tensor):
         return repr(value)
     kind = _SHORT.get(value.dtype, str(value.dtype).removeprefix("torch."))

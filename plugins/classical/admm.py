@@ -15,9 +15,10 @@ from wellposed import (
     Problem,
     ProximalPrior,
     param,
+    real_number,
+    whole_number,
 )
 
-from .checks import between, count, count_or_zero, not_negative, positive
 from .splitting import Splitting, split
 from .steps import TV_PRIOR, inner_rtol, penalty_unit, ratio, spread
 
@@ -66,14 +67,16 @@ class Admm(IterativeSolver[State]):
     needs = Needs(priors=(ProximalPrior, AnalysisPrior))
     default_prior = TV_PRIOR
 
-    max_steps: int = param(200, doc="Largest number of steps.", check=count)
+    max_steps: int = param(200, doc="Largest number of steps.", check=whole_number(1))
     tolerance: float = param(
-        1e-4, doc="Relative primal and dual residual to stop at.", check=not_negative
+        1e-4, doc="Relative primal and dual residual to stop at.", check=real_number(least=0)
     )
-    rho: float = param(1.0, doc="First penalty.", unit="|A|^2 / |K|^2", check=positive)
-    relaxation: float = param(1.6, doc="Over-relaxation; 1 for none.", check=between(0, 2))
+    rho: float = param(1.0, doc="First penalty.", unit="|A|^2 / |K|^2", check=real_number(above=0))
+    relaxation: float = param(
+        1.6, doc="Over-relaxation; 1 for none.", check=real_number(above=0, below=2)
+    )
     balance: int = param(
-        50, doc="Number of first steps in which the penalty adapts.", check=count_or_zero
+        50, doc="Number of first steps in which the penalty adapts.", check=whole_number(0)
     )
 
     def init(self, problem: Problem) -> State:

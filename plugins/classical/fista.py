@@ -5,9 +5,16 @@ from __future__ import annotations
 import attrs
 import torch
 from torch import Tensor
-from wellposed import IterativeSolver, Needs, Problem, ProximalPrior, param
+from wellposed import (
+    IterativeSolver,
+    Needs,
+    Problem,
+    ProximalPrior,
+    param,
+    real_number,
+    whole_number,
+)
 
-from .checks import count, not_negative
 from .steps import TV_PRIOR, lipschitz, ratio, relative, spread
 
 __all__ = ["Fista"]
@@ -48,8 +55,8 @@ class Fista(IterativeSolver[State]):
     needs = Needs(priors=(ProximalPrior,))
     default_prior = TV_PRIOR
 
-    max_steps: int = param(200, doc="Largest number of steps.", check=count)
-    tolerance: float = param(1e-5, doc="Relative residual to stop at.", check=not_negative)
+    max_steps: int = param(200, doc="Largest number of steps.", check=whole_number(1))
+    tolerance: float = param(1e-5, doc="Relative residual to stop at.", check=real_number(least=0))
     restart: bool = param(True, doc="Whether to drop the momentum when it points uphill.")
     backtracking: bool = param(
         False, doc="Whether to find L on the way instead of from the norm of A."

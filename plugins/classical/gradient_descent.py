@@ -5,9 +5,8 @@ from __future__ import annotations
 import attrs
 import torch
 from torch import Tensor
-from wellposed import IterativeSolver, Needs, Problem, SmoothPrior, param
+from wellposed import IterativeSolver, Needs, Problem, SmoothPrior, param, real_number, whole_number
 
-from .checks import between, count, not_negative
 from .steps import Point, lipschitz, spread
 
 __all__ = ["GradientDescent"]
@@ -29,12 +28,14 @@ class GradientDescent(IterativeSolver[Point]):
 
     needs = Needs(priors=(SmoothPrior,), prior_optional=True)
 
-    max_steps: int = param(200, doc="Largest number of steps.", check=count)
+    max_steps: int = param(200, doc="Largest number of steps.", check=whole_number(1))
     tolerance: float = param(
-        1e-5, doc="Relative change of the picture to stop at.", check=not_negative
+        1e-5, doc="Relative change of the picture to stop at.", check=real_number(least=0)
     )
     relaxation: float = param(
-        1.0, doc="Step in units of the inverse Lipschitz constant.", check=between(0, 2)
+        1.0,
+        doc="Step in units of the inverse Lipschitz constant.",
+        check=real_number(above=0, below=2),
     )
 
     def init(self, problem: Problem) -> Point:

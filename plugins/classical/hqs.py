@@ -5,9 +5,17 @@ from __future__ import annotations
 import attrs
 import torch
 from torch import Tensor
-from wellposed import AnalysisPrior, IterativeSolver, Needs, Problem, ProximalPrior, param
+from wellposed import (
+    AnalysisPrior,
+    IterativeSolver,
+    Needs,
+    Problem,
+    ProximalPrior,
+    param,
+    real_number,
+    whole_number,
+)
 
-from .checks import count, not_negative, positive
 from .splitting import Splitting, split
 from .steps import TV_PRIOR, geometric, inner_rtol, penalty_unit, relative
 
@@ -47,13 +55,15 @@ class Hqs(IterativeSolver[State]):
     needs = Needs(priors=(ProximalPrior, AnalysisPrior))
     default_prior = TV_PRIOR
 
-    max_steps: int = param(40, doc="Largest number of steps.", check=count)
+    max_steps: int = param(40, doc="Largest number of steps.", check=whole_number(1))
     tolerance: float = param(
-        1e-4, doc="Relative change to stop at once rho has grown.", check=not_negative
+        1e-4, doc="Relative change to stop at once rho has grown.", check=real_number(least=0)
     )
-    first: float = param(1e-2, doc="First penalty.", unit="|A|^2 / |K|^2", check=positive)
-    last: float = param(1e2, doc="Last penalty.", unit="|A|^2 / |K|^2", check=positive)
-    continuation: int = param(30, doc="Number of steps in which rho grows.", check=count)
+    first: float = param(
+        1e-2, doc="First penalty.", unit="|A|^2 / |K|^2", check=real_number(above=0)
+    )
+    last: float = param(1e2, doc="Last penalty.", unit="|A|^2 / |K|^2", check=real_number(above=0))
+    continuation: int = param(30, doc="Number of steps in which rho grows.", check=whole_number(1))
 
     def init(self, problem: Problem) -> State:
         """Start at the initial estimate."""

@@ -5,9 +5,8 @@ from __future__ import annotations
 import attrs
 import torch
 from torch import Tensor
-from wellposed import AnalysisPrior, ForwardOperator, Space, param
+from wellposed import AnalysisPrior, ForwardOperator, Space, param, real_number
 
-from .checks import between, positive
 from .gradient import gradient_of
 
 __all__ = ["HyperLaplacian"]
@@ -33,8 +32,10 @@ class HyperLaplacian(AnalysisPrior):
     non-convex sparse coding, ICCV, generalised soft-thresholding.
     """
 
-    weight: float = param(3e-4, doc="Multiplies the functional.", check=positive)
-    power: float = param(2 / 3, doc="Exponent of the differences.", check=between(0, 1))
+    weight: float = param(3e-4, doc="Multiplies the functional.", check=real_number(above=0))
+    power: float = param(
+        2 / 3, doc="Exponent of the differences.", check=real_number(above=0, below=1)
+    )
     boundary: str = param(
         "circular",
         choices=("circular", "zero"),

@@ -4,9 +4,16 @@ from __future__ import annotations
 
 import attrs
 from torch import Tensor
-from wellposed import IterativeSolver, Needs, Problem, ProximalPrior, param
+from wellposed import (
+    IterativeSolver,
+    Needs,
+    Problem,
+    ProximalPrior,
+    param,
+    real_number,
+    whole_number,
+)
 
-from .checks import between, count, not_negative
 from .steps import TV_PRIOR, Point, lipschitz, spread
 
 __all__ = ["Ista"]
@@ -29,11 +36,13 @@ class Ista(IterativeSolver[Point]):
     needs = Needs(priors=(ProximalPrior,))
     default_prior = TV_PRIOR
 
-    max_steps: int = param(200, doc="Largest number of steps.", check=count)
+    max_steps: int = param(200, doc="Largest number of steps.", check=whole_number(1))
     tolerance: float = param(
-        1e-5, doc="Relative change of the picture to stop at.", check=not_negative
+        1e-5, doc="Relative change of the picture to stop at.", check=real_number(least=0)
     )
-    relaxation: float = param(1.0, doc="Step in units of 1 / |A|^2.", check=between(0, 2))
+    relaxation: float = param(
+        1.0, doc="Step in units of 1 / |A|^2.", check=real_number(above=0, below=2)
+    )
 
     def init(self, problem: Problem) -> Point:
         """Start at the initial estimate, with one step size per sample."""

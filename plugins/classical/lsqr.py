@@ -5,9 +5,8 @@ from __future__ import annotations
 import attrs
 import torch
 from torch import Tensor
-from wellposed import IterativeSolver, Problem, Space, param
+from wellposed import IterativeSolver, Problem, Space, param, real_number, whole_number
 
-from .checks import count, not_negative
 from .steps import ratio, spread
 
 __all__ = ["Lsqr"]
@@ -46,11 +45,13 @@ class Lsqr(IterativeSolver[State]):
     correction, as in their own code.
     """
 
-    max_steps: int = param(200, doc="Largest number of steps.", check=count)
+    max_steps: int = param(200, doc="Largest number of steps.", check=whole_number(1))
     tolerance: float = param(
-        1e-6, doc="Relative residual of the normal equations to stop at.", check=not_negative
+        1e-6,
+        doc="Relative residual of the normal equations to stop at.",
+        check=real_number(least=0),
     )
-    damp: float = param(0.0, doc="Weight of the penalty damp^2 |x|^2.", check=not_negative)
+    damp: float = param(0.0, doc="Weight of the penalty damp^2 |x|^2.", check=real_number(least=0))
 
     def init(self, problem: Problem) -> State:
         """Start the bidiagonalisation."""

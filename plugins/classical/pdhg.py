@@ -11,9 +11,17 @@ from typing import Any
 import attrs
 import torch
 from torch import Tensor
-from wellposed import AnalysisPrior, IterativeSolver, Needs, Problem, ProximalPrior, param
+from wellposed import (
+    AnalysisPrior,
+    IterativeSolver,
+    Needs,
+    Problem,
+    ProximalPrior,
+    param,
+    real_number,
+    whole_number,
+)
 
-from .checks import between, count, not_negative, positive
 from .splitting import Block, Prox
 from .steps import TV_PRIOR, norm_of, ratio, spread
 
@@ -71,15 +79,17 @@ class Pdhg(IterativeSolver[State]):
     needs = Needs(priors=(ProximalPrior, AnalysisPrior), quadratic=False)
     default_prior = TV_PRIOR
 
-    max_steps: int = param(500, doc="Largest number of steps.", check=count)
+    max_steps: int = param(500, doc="Largest number of steps.", check=whole_number(1))
     tolerance: float = param(
-        1e-4, doc="Relative primal and dual residual to stop at.", check=not_negative
+        1e-4, doc="Relative primal and dual residual to stop at.", check=real_number(least=0)
     )
-    balance: float = param(0.01, doc="First ratio of dual to primal step.", check=positive)
+    balance: float = param(
+        0.01, doc="First ratio of dual to primal step.", check=real_number(above=0)
+    )
     adapt: float = param(
         0.5,
         doc="How boldly the balance adapts at first; decays by 5 % each time.",
-        check=between(0, 1, with_low=True),
+        check=real_number(least=0, below=1),
     )
 
     def init(self, problem: Problem) -> State:

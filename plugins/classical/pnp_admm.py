@@ -7,9 +7,8 @@ from collections.abc import Mapping
 import attrs
 import torch
 from torch import Tensor
-from wellposed import Denoiser, IterativeSolver, Needs, Problem, param
+from wellposed import Denoiser, IterativeSolver, Needs, Problem, param, real_number, whole_number
 
-from .checks import between, count, not_negative, positive
 from .plug import data_step, denoised, noise_level
 from .steps import relative
 
@@ -49,20 +48,26 @@ class PnpAdmm(IterativeSolver[State]):
     needs = Needs(priors=(Denoiser,))
     default_prior = "nlm"
 
-    max_steps: int = param(20, doc="Largest number of steps.", check=count)
+    max_steps: int = param(20, doc="Largest number of steps.", check=whole_number(1))
     tolerance: float = param(
-        1e-3, doc="Relative size of x - z, and change of z, to stop at.", check=not_negative
+        1e-3, doc="Relative size of x - z, and change of z, to stop at.", check=real_number(least=0)
     )
-    sigma: float = param(0.05, doc="First denoising level.", unit="picture units", check=positive)
+    sigma: float = param(
+        0.05, doc="First denoising level.", unit="picture units", check=real_number(above=0)
+    )
     shrink: float = param(
-        0.95, doc="Factor on the denoising level in each step.", check=between(0, 1 + 1e-12)
+        0.95,
+        doc="Factor on the denoising level in each step.",
+        check=real_number(above=0, below=1 + 1e-12),
     )
     noise_sigma: float | None = param(
         None,
         doc="Noise of the measurement; left out, of the noise model, or else 0.01 |A|.",
-        check=positive,
+        check=real_number(above=0),
     )
-    weight: float = param(0.4, doc="Trust in the denoiser against the data.", check=positive)
+    weight: float = param(
+        0.4, doc="Trust in the denoiser against the data.", check=real_number(above=0)
+    )
 
     def init(self, problem: Problem) -> State:
         """Start at the initial estimate."""

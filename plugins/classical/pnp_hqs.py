@@ -7,9 +7,8 @@ from collections.abc import Mapping
 import attrs
 import torch
 from torch import Tensor
-from wellposed import Denoiser, IterativeSolver, Needs, Problem, param
+from wellposed import Denoiser, IterativeSolver, Needs, Problem, param, real_number, whole_number
 
-from .checks import count, not_negative, positive
 from .plug import data_step, denoised, noise_level, norm_or_one
 from .steps import geometric
 
@@ -49,23 +48,25 @@ class PnpHqs(IterativeSolver[State]):
     needs = Needs(priors=(Denoiser,))
     default_prior = "nlm"
 
-    max_steps: int = param(8, doc="Number of steps, those of the schedule.", check=count)
-    tolerance: float = param(0.0, doc="Relative change to stop at.", check=not_negative)
+    max_steps: int = param(8, doc="Number of steps, those of the schedule.", check=whole_number(1))
+    tolerance: float = param(0.0, doc="Relative change to stop at.", check=real_number(least=0))
     sigma: float = param(
-        49 / 255, doc="First denoising level.", unit="picture units", check=positive
+        49 / 255, doc="First denoising level.", unit="picture units", check=real_number(above=0)
     )
     last_sigma: float | None = param(
         None,
         doc="Last denoising level; left out, noise_sigma / |A|.",
         unit="picture units",
-        check=positive,
+        check=real_number(above=0),
     )
     noise_sigma: float | None = param(
         None,
         doc="Noise of the measurement; left out, of the noise model, or else 0.01 |A|.",
-        check=positive,
+        check=real_number(above=0),
     )
-    weight: float = param(0.23, doc="Trust in the denoiser against the data.", check=positive)
+    weight: float = param(
+        0.23, doc="Trust in the denoiser against the data.", check=real_number(above=0)
+    )
 
     def init(self, problem: Problem) -> State:
         """Start at the initial estimate."""

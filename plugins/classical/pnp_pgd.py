@@ -5,9 +5,8 @@ from __future__ import annotations
 import attrs
 import torch
 from torch import Tensor
-from wellposed import Denoiser, IterativeSolver, Needs, Problem, param
+from wellposed import Denoiser, IterativeSolver, Needs, Problem, param, real_number, whole_number
 
-from .checks import count, not_negative, positive
 from .plug import denoised, noise_level, norm_or_one
 from .steps import lipschitz, relative, spread
 
@@ -46,13 +45,13 @@ class PnpPgd(IterativeSolver[State]):
     needs = Needs(priors=(Denoiser,))
     default_prior = "nlm"
 
-    max_steps: int = param(30, doc="Largest number of steps.", check=count)
-    tolerance: float = param(1e-3, doc="Relative residual to stop at.", check=not_negative)
+    max_steps: int = param(30, doc="Largest number of steps.", check=whole_number(1))
+    tolerance: float = param(1e-3, doc="Relative residual to stop at.", check=real_number(least=0))
     sigma: float | None = param(
         None,
         doc="Denoising level; left out, the noise over |A|, or else 0.01.",
         unit="picture units",
-        check=positive,
+        check=real_number(above=0),
     )
     momentum: bool = param(True, doc="Whether to extrapolate.")
 

@@ -15,10 +15,11 @@ from wellposed import (
     Solver,
     Status,
     param,
+    real_number,
+    whole_number,
 )
 
 from .cgls import Cgls
-from .checks import between, count, not_negative
 from .fourier import energies, is_diagonal
 from .steps import ratio
 
@@ -46,11 +47,15 @@ class PseudoInverse(Solver):
         None,
         doc="Singular values below rtol times the largest count as zero in the Fourier domain; "
         "left out, four times the root of the machine precision.",
-        check=between(0, 1),
+        check=real_number(above=0, below=1),
     )
-    max_steps: int = param(500, doc="Largest number of steps of conjugate gradients.", check=count)
+    max_steps: int = param(
+        500, doc="Largest number of steps of conjugate gradients.", check=whole_number(1)
+    )
     tolerance: float = param(
-        1e-6, doc="Relative residual of the normal equations to stop at.", check=not_negative
+        1e-6,
+        doc="Relative residual of the normal equations to stop at.",
+        check=real_number(least=0),
     )
 
     def _solve(

@@ -5,9 +5,8 @@ from __future__ import annotations
 import attrs
 import torch
 from torch import Tensor
-from wellposed import Denoiser, IterativeSolver, Needs, Problem, param
+from wellposed import Denoiser, IterativeSolver, Needs, Problem, param, real_number, whole_number
 
-from .checks import count, not_negative, positive
 from .plug import data_step, denoised, noise_level
 from .steps import lipschitz, spread
 
@@ -46,17 +45,21 @@ class Red(IterativeSolver[State]):
     needs = Needs(priors=(Denoiser,))
     default_prior = "nlm"
 
-    max_steps: int = param(30, doc="Largest number of steps.", check=count)
+    max_steps: int = param(30, doc="Largest number of steps.", check=whole_number(1))
     tolerance: float = param(
-        1e-3, doc="Relative change of the picture to stop at.", check=not_negative
+        1e-3, doc="Relative change of the picture to stop at.", check=real_number(least=0)
     )
-    sigma: float = param(0.03, doc="Denoising level.", unit="picture units", check=positive)
+    sigma: float = param(
+        0.03, doc="Denoising level.", unit="picture units", check=real_number(above=0)
+    )
     noise_sigma: float | None = param(
         None,
         doc="Noise of the measurement; left out, of the noise model, or else 0.01 |A|.",
-        check=positive,
+        check=real_number(above=0),
     )
-    weight: float = param(0.5, doc="Trust in the denoiser against the data.", check=positive)
+    weight: float = param(
+        0.5, doc="Trust in the denoiser against the data.", check=real_number(above=0)
+    )
     method: str = param("auto", doc="How to descend.", choices=("auto", "fixed_point", "gradient"))
 
     def init(self, problem: Problem) -> State:

@@ -7,10 +7,9 @@ from typing import Any
 import attrs
 import torch
 from torch import Tensor
-from wellposed import IterativeSolver, Needs, Problem, param
+from wellposed import IterativeSolver, Needs, Problem, param, real_number, whole_number
 from wellposed.errors import IncompatibleError, ParameterError
 
-from .checks import count, not_negative
 from .gradient import gradient_of
 from .steps import ratio, spread
 
@@ -56,11 +55,11 @@ class RichardsonLucy(IterativeSolver[State]):
 
     needs = Needs(operator_check=_wrong_operator, quadratic=False)
 
-    max_steps: int = param(30, doc="Largest number of steps.", check=count)
+    max_steps: int = param(30, doc="Largest number of steps.", check=whole_number(1))
     tolerance: float = param(
-        1e-4, doc="Relative change of the picture to stop at.", check=not_negative
+        1e-4, doc="Relative change of the picture to stop at.", check=real_number(least=0)
     )
-    tv: float = param(0.0, doc="Weight of total variation.", check=not_negative)
+    tv: float = param(0.0, doc="Weight of total variation.", check=real_number(least=0))
 
     def init(self, problem: Problem) -> State:
         """Start at `initial`, or at a constant picture of the measured brightness."""

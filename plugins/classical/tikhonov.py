@@ -7,9 +7,17 @@ import math
 import attrs
 import torch
 from torch import Tensor
-from wellposed import DirectSolver, ForwardOperator, Problem, Reconstruction, param, solve_normal
+from wellposed import (
+    DirectSolver,
+    ForwardOperator,
+    Problem,
+    Reconstruction,
+    param,
+    real_number,
+    solve_normal,
+    whole_number,
+)
 
-from .checks import count, not_negative, positive
 from .fourier import SpectralFilter, frequencies, is_diagonal
 from .gradient import gradient_of
 from .steps import norm_of, spread
@@ -44,15 +52,19 @@ class Tikhonov(DirectSolver):
     Heath and Wahba, 1979, Technometrics 21(2).
     """
 
-    weight: float | None = param(None, doc="Of the penalty; left out, found.", check=positive)
+    weight: float | None = param(
+        None, doc="Of the penalty; left out, found.", check=real_number(above=0)
+    )
     penalty: str = param(
         "gradient", doc="What the penalty measures.", choices=("gradient", "identity")
     )
-    max_steps: int = param(500, doc="Largest number of steps of conjugate gradients.", check=count)
+    max_steps: int = param(
+        500, doc="Largest number of steps of conjugate gradients.", check=whole_number(1)
+    )
     tolerance: float | None = param(
         None,
         doc="Relative residual of conjugate gradients; left out, 1e-5, in float64 1e-10.",
-        check=not_negative,
+        check=real_number(least=0),
     )
 
     def _reconstruct(self, problem: Problem) -> Reconstruction:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import attrs
 import torch
 from torch import Tensor
-from wellposed import DirectSolver, Needs, Problem, Reconstruction, param
+from wellposed import DirectSolver, Needs, Problem, Reconstruction, param, real_number
 
-from .checks import positive
 from .fourier import SpectralFilter, frequencies, is_diagonal
 from .weight import best_weight
 
@@ -47,7 +46,7 @@ class Wiener(DirectSolver):
     needs = Needs(operator_check=_wrong_operator)
 
     nsr: float | None = param(
-        None, doc="Noise over signal variance; left out, found.", check=positive
+        None, doc="Noise over signal variance; left out, found.", check=real_number(above=0)
     )
     spectrum: str = param(
         "natural", doc="Power spectrum of the picture.", choices=("natural", "flat")

@@ -9,7 +9,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from wellposed import Callback, IterationEvent, Problem, Solver, Watchers, param
+from wellposed import (
+    Callback,
+    IterationEvent,
+    Problem,
+    Solver,
+    Watchers,
+    param,
+    real_number,
+    whole_number,
+)
 from wellposed.errors import IncompatibleError, ParameterError, ShapeError
 from wellposed.registry import build, default_registry
 
@@ -27,25 +36,6 @@ __all__ = ["KernelGan"]
 Array = NDArray[np.float64]
 _LARGEST_DEFECT = 0.2  # of a kernel's mass, from one
 _LARGEST_EDGE = 0.1  # share of the mass that lies in the frame of two taps
-
-
-def _whole(low: int) -> Any:
-    def check(instance: object, attribute: Any, value: object) -> None:
-        if isinstance(value, bool) or not isinstance(value, int) or value < low:
-            raise ParameterError(
-                f"{type(instance).__name__}.{attribute.name} expects a whole number of at least "
-                f"{low}; got {value!r}."
-            )
-
-    return check
-
-
-def _weight(instance: object, attribute: Any, value: float) -> None:
-    if not 0 <= value < float("inf"):
-        raise ParameterError(
-            f"{type(instance).__name__}.{attribute.name} expects a weight of at least 0; "
-            f"got {value!r}."
-        )
 
 
 def _layers(instance: object, attribute: Any, value: tuple[int, ...]) -> None:
@@ -92,14 +82,20 @@ class KernelGan(BlindStrided):
         repr=named,
     )
     recipe: str = param("paper", doc="Which details of the training.", choices=tuple(RECIPES))
-    max_steps: int = param(3000, doc="Steps of generator and discriminator.", check=_whole(1))
-    restarts: int = param(1, doc="Runs per sample, of which the best is taken.", check=_whole(1))
-    crop: int = param(64, doc="Side of the crops.", unit="pixels", check=_whole(26))
+    max_steps: int = param(3000, doc="Steps of generator and discriminator.", check=whole_number(1))
+    restarts: int = param(
+        1, doc="Runs per sample, of which the best is taken.", check=whole_number(1)
+    )
+    crop: int = param(64, doc="Side of the crops.", unit="pixels", check=whole_number(26))
     layers: tuple[int, ...] = param(LAYERS, doc="Sides of the generator's layers.", check=_layers)
-    sum_to_one: float = param(0.5, doc="Weight alpha of |1 - sum k|.", check=_weight)
-    boundaries: float = param(0.5, doc="Weight beta of mass at the edge.", check=_weight)
-    sparse: float = param(5.0, doc="Weight gamma of the sparsity term.", check=_weight)
-    centre: float = param(1.0, doc="Weight delta of the centre of mass.", check=_weight)
+    sum_to_one: float = param(0.5, doc="Weight alpha of |1 - sum k|.", check=real_number(least=0))
+    boundaries: float = param(
+        0.5, doc="Weight beta of mass at the edge.", check=real_number(least=0)
+    )
+    sparse: float = param(5.0, doc="Weight gamma of the sparsity term.", check=real_number(least=0))
+    centre: float = param(
+        1.0, doc="Weight delta of the centre of mass.", check=real_number(least=0)
+    )
 
     def _estimate(self, seen: Seen, problem: Problem, callback: Callback | None) -> Estimates:
         self._check(seen)

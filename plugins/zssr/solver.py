@@ -17,13 +17,15 @@ from wellposed import (
     Solver,
     Status,
     Watchers,
+    computes_bf16,
     param,
+    real_number,
     short,
     tensor_param,
+    whole_number,
 )
 from wellposed.errors import DtypeError, IncompatibleError, ParameterError, ShapeError
 
-from .checks import count, count_from_two, count_or_zero, not_negative, positive
 from .downscaling import Downscaling, evolved, gain_of, keeps_brightness, what_is_wrong
 from .finish import Finish
 from .journal import Journal, Restored
@@ -95,16 +97,18 @@ class Zssr(Solver):
         default=None,
         doc="Kernel (1|B, 1|C, kh, kw) of half the stride, to learn that scale first.",
     )
-    max_steps: int = param(3000, doc="Most steps of training, for each scale.", check=count)
+    max_steps: int = param(
+        3000, doc="Most steps of training, for each scale.", check=whole_number(1)
+    )
     max_seconds: float | None = param(
-        None, doc="Time to train in, for each sample.", unit="seconds", check=positive
+        None, doc="Time to train in, for each sample.", unit="seconds", check=real_number(above=0)
     )
     noise: float | None = param(
         None,
         doc="Standard deviation of noise added to what is learned from; left out, the sigma of a "
         "Gaussian noise model, else 0.",
         unit="picture units",
-        check=not_negative,
+        check=real_number(least=0),
     )
     ensemble: bool = param(
         True, doc="Whether to take the median over all turns and mirror images the kernel allows."
@@ -114,27 +118,31 @@ class Zssr(Solver):
         None,
         doc="Steps towards the measurement, of each picture and again of their median; left out, "
         "10, or 0 with noise.",
-        check=count_or_zero,
+        check=whole_number(0),
     )
     precision: str = param(
         "auto",
         doc="Of the convolutions; auto: bf16 for float32 pictures where the device computes so.",
         choices=("auto", "full", "bf16"),
     )
-    crop: int = param(128, doc="Side of the crops to learn from.", unit="pixels", check=count)
-    width: int = param(64, doc="Channels inside the network.", check=count)
-    depth: int = param(8, doc="Layers of the network.", check=count_from_two)
+    crop: int = param(
+        128, doc="Side of the crops to learn from.", unit="pixels", check=whole_number(1)
+    )
+    width: int = param(64, doc="Channels inside the network.", check=whole_number(1))
+    depth: int = param(8, doc="Layers of the network.", check=whole_number(2))
     schedule: str = param(
         "slope",
         doc="Of the learning rate; slope: falls when the error stands still, and then ends "
         "training; cosine: falls to zero over the budget.",
         choices=("slope", "cosine"),
     )
-    rate: float = param(1e-3, doc="First learning rate.", check=positive)
+    rate: float = param(1e-3, doc="First learning rate.", check=real_number(above=0))
     last_rate: float = param(
-        9e-6, doc="Training ends when the learning rate falls below it.", check=positive
+        9e-6, doc="Training ends when the learning rate falls below it.", check=real_number(above=0)
     )
-    tile: int = param(512, doc="Side of the tiles a large picture is computed in.", check=count)
+    tile: int = param(
+        512, doc="Side of the tiles a large picture is computed in.", check=whole_number(1)
+    )
 
     def __repr__(self) -> str:
         """Return what differs from the defaults; all of it would be long."""
@@ -224,7 +232,7 @@ class Zssr(Solver):
 
     def _finish(self, y: Tensor, op: Downscaling, noise: float) -> Finish:
         steps = self.back_projections
-        half = self.precision == "bf16" or (self.precision == "auto" and _has_bf16(y.device))
+        half = self.precision == "bf16" or (self.precision == "auto" and computes_bf16(y.device))
         return Finish(
             y=y,
             op=op,
@@ -280,12 +288,3 @@ def _of_sample(kernel: Tensor, index: int) -> Tensor:
     """Return the kernel of one sample, `(1, 1|C, kh, kw)`."""
     index %= len(kernel)
     return kernel[index : index + 1].detach()
-
-
-def _has_bf16(device: torch.device) -> bool:
-    """Return whether a device multiplies bfloat16 in hardware, as far as torch says so."""
-    if device.type == "cuda":
-        native: bool = torch.cuda.is_bf16_supported(including_emulation=False)
-        return native
-    able: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
-    return bool(able.get("avx512_bf16") or able.get("amx_bf16"))

@@ -90,12 +90,12 @@ def test_every_solver_with_a_default_prior_runs_without_naming_one() -> None:
 @pytest.mark.parametrize(
     ("name", "wrong", "text"),
     [
-        ("fista", {"max_steps": 0}, "Fista.max_steps expects a whole number of 1 or more; got 0"),
+        ("fista", {"max_steps": 0}, "Fista.max_steps expects a whole number of at least 1; got 0"),
         ("fista", {"max_steps": True}, "whole number"),
-        ("admm", {"tolerance": -1.0}, "Admm.tolerance expects a finite number of 0 or more"),
+        ("admm", {"tolerance": -1.0}, "Admm.tolerance expects a finite number of at least 0"),
         ("admm", {"rho": 0.0}, "Admm.rho expects a finite number above 0; got 0.0"),
         ("admm", {"rho": float("nan")}, "finite number above 0"),
-        ("admm", {"balance": 0.5}, "Admm.balance expects a whole number of 0 or more; got 0.5"),
+        ("admm", {"balance": 0.5}, "Admm.balance expects a whole number of at least 0; got 0.5"),
         ("admm", {"relaxation": 2.0}, "between 0 and 2; got 2.0"),
         ("pdhg", {"adapt": 1.0}, "between 0 and 1"),
         ("ista", {"relaxation": "x"}, "between 0 and 2; got 'x'"),

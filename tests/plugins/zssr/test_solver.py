@@ -229,11 +229,11 @@ def test_kernels_of_half_the_stride_are_checked(make_op, gaussian):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"max_steps": 0}, "Zssr.max_steps expects a whole number of 1 or more; got 0"),
-        ({"depth": 1}, "Zssr.depth expects a whole number of 2 or more; got 1"),
-        ({"back_projections": -1}, "Zssr.back_projections expects a whole number of 0 or more"),
+        ({"max_steps": 0}, "Zssr.max_steps expects a whole number of at least 1; got 0"),
+        ({"depth": 1}, "Zssr.depth expects a whole number of at least 2; got 1"),
+        ({"back_projections": -1}, "Zssr.back_projections expects a whole number of at least 0"),
         ({"max_seconds": 0}, "Zssr.max_seconds expects a finite number above 0; got 0"),
-        ({"noise": -0.1}, "Zssr.noise expects a finite number of 0 or more; got -0.1"),
+        ({"noise": -0.1}, "Zssr.noise expects a finite number of at least 0; got -0.1"),
         ({"rate": "fast"}, "Zssr.rate expects a finite number above 0; got 'fast'"),
     ],
 )
