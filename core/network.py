@@ -59,14 +59,15 @@ class NetworkSpec(Component):
 class Network(nn.Module, ABC):
     """A network from pictures to pictures, called as `network(x, **conditions)`.
 
-    channels: of the picture that it takes and of the one that it gives. scale: how much larger
-    that is. size: the one height and width that it takes; None: any. conditions: the pictures
-    that it needs beside x, such as a mask, and their channels; they are as large as x.
+    channels: of the picture that it takes. out_channels: of the one that it gives; None: as many.
+    scale: how much larger that is. size: the one height and width that it takes; None: any.
+    conditions: the pictures that it needs beside x, such as a mask, and their channels; they are
+    as large as x.
     value_range: where pictures lie. A network for [-1, 1] takes the measurement `2 y - A 1` of
     the picture `2 x - 1`, which keeps every linear A. complex_valued: whether pictures are.
 
     Authors write `_forward`, for x `(N, C, H, W)`, and `initialise`.
-    Shapes: x `(*batch, C, H, W)` -> `(*batch, C, scale H, scale W)`; conditions
+    Shapes: x `(*batch, C, H, W)` -> `(*batch, C_out, scale H, scale W)`; conditions
     `(*batch, C', H, W)`, or fewer batch axes, for all samples. bool masks are taken as 0 and 1.
     Raises: ShapeError, DtypeError; ParameterError for missing or unknown conditions.
     """
@@ -75,6 +76,7 @@ class Network(nn.Module, ABC):
         self,
         *,
         channels: int,
+        out_channels: int | None = None,
         scale: int = 1,
         size: int | None = None,
         conditions: Mapping[str, int] | None = None,
@@ -83,6 +85,7 @@ class Network(nn.Module, ABC):
     ) -> None:
         super().__init__()
         self.channels = channels
+        self.out_channels = channels if out_channels is None else out_channels
         self.scale = scale
         self.size = size
         self.conditions = dict(conditions or {})
@@ -102,9 +105,20 @@ class Network(nn.Module, ABC):
         flat = self._checked(x, conditions)
         return _batched(self._forward(_flat(x), **flat), x)
 
+    def from_picture(self, x: Tensor) -> Tensor:
+        """Return a picture in [0, 1] in the network's `value_range`."""
+        low, high = self.value_range
+        return x if (low, high) == (0.0, 1.0) else low + (high - low) * x
+
+    def to_picture(self, v: Tensor) -> Tensor:
+        """Return what lies in the network's `value_range` as a picture in [0, 1]."""
+        low, high = self.value_range
+        return v if (low, high) == (0.0, 1.0) else (v - low) / (high - low)
+
     def extra_repr(self) -> str:
         """Describe what goes in and comes out."""
-        return f"channels={self.channels}, scale={self.scale}, size={self.size}"
+        channels = f"channels={self.channels}, out_channels={self.out_channels}"
+        return f"{channels}, scale={self.scale}, size={self.size}"
 
     def _checked(self, x: Tensor, conditions: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Check the input, and return the conditions with one batch axis, in its dtype."""
@@ -161,7 +175,7 @@ class SplitNetwork(Network):
 
     Authors write `_features` and `_head`, `_base` where something is added, and `_head_adjoint`
     where it can be written out; `torch.func.vjp` finds it otherwise.
-    Shapes: z `(*batch, C', h, w)`, v and x `(*batch, C, H, W)`.
+    Shapes: z `(*batch, C', h, w)`, v and x as the picture that the network gives.
     Source: Guo et al., 2021, Deep likelihood network for image restoration with multiple
     degradation levels, section III-C: z is the last hidden representation, before ReLU.
     """

@@ -23,7 +23,15 @@ def _network(name: str, target: str, summary: str, source: str, *tags: str) -> C
 
 @hookimpl
 def wellposed_components() -> Iterable[ComponentSpec]:
-    """Yield the networks."""
+    """Yield the networks, and the solver that restores by one of them alone."""
+    yield ComponentSpec(
+        kind="solver",
+        name="network",
+        target=f"{_HERE}.solver:NetworkSolver",
+        summary="One pass of a trained network",
+        source="Dong et al., 2014, Learning a deep convolutional network for image "
+        "super-resolution, equation (3)",
+    )
     yield _network(
         "context_encoder",
         "context_encoder:ContextEncoder",
@@ -86,11 +94,29 @@ def wellposed_components() -> Iterable[ComponentSpec]:
         "adversarial network",
         _SR,
     )
+    yield _network(
+        "edge_connect",
+        "edge_connect:EdgeConnect",
+        "EdgeConnect's generator: residual blocks that fill gaps along a given map of edges",
+        "Nazeri et al., 2019, EdgeConnect: generative image inpainting with adversarial edge "
+        "learning; Guo et al., 2021, Deep likelihood network",
+        "inpainting",
+    )
+    yield _network(
+        "vespcn",
+        "vespcn:Vespcn",
+        "Three frames of a video, aligned by estimated motion, to the middle one enlarged",
+        "Caballero et al., 2017, Real-time video super-resolution with spatio-temporal networks "
+        "and motion compensation",
+        _SR,
+        "video",
+    )
 
 
 @hookimpl
 def wellposed_examples() -> Iterable[Example]:
     """Yield strategies that draw small ones."""
+    yield Example(kind="solver", name="network", target=f"{_HERE}.examples:network")
     for name in (
         "context_encoder",
         "vdsr",
@@ -100,5 +126,7 @@ def wellposed_examples() -> Iterable[Example]:
         "dncnn",
         "unet",
         "srgan_generator",
+        "edge_connect",
+        "vespcn",
     ):
         yield Example(kind="network", name=name, target=f"{_HERE}.examples:{name}")

@@ -8,9 +8,8 @@ import attrs
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from wellposed import ConvolutionHead, Network, NetworkSpec, SplitNetwork, param
+from wellposed import ConvolutionHead, Network, NetworkSpec, SplitNetwork, param, whole_number
 
-from .checks import count, count_or_zero, whole
 from .layers import ChannelwiseLinear, FeatureTransform, MaskFeatures, initialise
 
 __all__ = ["ContextEncoder", "ContextEncoderNetwork"]
@@ -40,11 +39,13 @@ class ContextEncoder(NetworkSpec):
     and Grauman, 2017, On-demand learning, which both follow.
     """
 
-    channels: int = param(3, doc="channels of a picture", check=count)
-    size: int = param(64, doc="height and width", unit="pixels", check=whole(16, multiple_of=16))
-    width: int = param(64, doc="channels of the first layer", check=count)
+    channels: int = param(3, doc="channels of a picture", check=whole_number(1))
+    size: int = param(
+        64, doc="height and width", unit="pixels", check=whole_number(16, multiple_of=16)
+    )
+    width: int = param(64, doc="channels of the first layer", check=whole_number(1))
     mask_channels: int = param(
-        0, doc="channels of the mask that SFT layers read; 0: no such layers", check=count_or_zero
+        0, doc="channels of the mask that SFT layers read; 0: no such layers", check=whole_number(0)
     )
     start: str = param(
         "msra",

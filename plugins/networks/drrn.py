@@ -6,11 +6,10 @@ import attrs
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from wellposed import Network, NetworkSpec, param
+from wellposed import Network, param, whole_number
 
-from .checks import count, count_or_zero
 from .layers import FeatureTransform
-from .residual import Residual, head_kernel
+from .residual import Enlarging, Residual
 
 __all__ = ["Drrn", "DrrnNetwork"]
 
@@ -18,7 +17,7 @@ _SLOPE = 0.05
 
 
 @attrs.frozen(eq=False, kw_only=True)
-class Drrn(NetworkSpec):
+class Drrn(Enlarging):
     """Deep recursive residual network with one block (B1) of `units` units (U9).
 
         H_0 = W_1 y,    H_u = H_0 + W_3 a(W_2 a(H_(u-1))),   u = 1 ... units
@@ -39,24 +38,14 @@ class Drrn(NetworkSpec):
     super-resolution via deep recursive residual network, section 3.
     """
 
-    units: int = param(9, doc="how often the pair of convolutions is applied", check=count)
-    every: int = param(3, doc="each so many units, the state is kept for W_4", check=count)
-    width: int = param(128, doc="channels of the recursive layers", check=count)
-    head_width: int = param(64, doc="channels before the last layer", check=count)
-    scale: int = param(2, doc="how much larger the picture is than the measurement", check=count)
-    channels: int = param(1, doc="channels of a picture", check=count)
-    mask_channels: int = param(
-        0, doc="channels of the mask that SFT layers read; 0: no such layers", check=count_or_zero
+    units: int = param(
+        9, doc="how often the pair of convolutions is applied", check=whole_number(1)
     )
-    upscaling: str = param(
-        "transposed", doc="kind of the last layer", choices=("transposed", "shuffle")
+    every: int = param(
+        3, doc="each so many units, the state is kept for W_4", check=whole_number(1)
     )
-    head_kernel: int | None = param(
-        None,
-        doc="side of the last layer's kernel; None: 9 if transposed, else 3",
-        unit="pixels",
-        check=count,
-    )
+    width: int = param(128, doc="channels of the recursive layers", check=whole_number(1))
+    head_width: int = param(64, doc="channels before the last layer", check=whole_number(1))
 
     def _module(self) -> Network:
         return DrrnNetwork(self)
@@ -67,15 +56,7 @@ class DrrnNetwork(Residual):
 
     def __init__(self, spec: Drrn) -> None:
         """Make the layers."""
-        super().__init__(
-            channels=spec.channels,
-            scale=spec.scale,
-            mask_channels=spec.mask_channels,
-            width=spec.head_width,
-            upscaling=spec.upscaling,
-            kernel=head_kernel(spec.head_kernel, spec.upscaling, spec.scale, 9),
-            slope=_SLOPE,
-        )
+        super().__init__(spec, width=spec.head_width, slope=_SLOPE)
         self.units = spec.units
         # The last state is always kept.
         self.kept = sorted({*range(spec.every, spec.units + 1, spec.every), spec.units})

@@ -4,25 +4,35 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from hypothesis import strategies as st
+from wellposed import Problem, Space
+from wellposed.registry import default_registry
+from wellposed.testing import SolverCase
 
 from .context_encoder import ContextEncoder
 from .drrn import Drrn
+from .edge_connect import EdgeConnect
 from .idn import Idn
+from .solver import NetworkSolver
 from .srcnn import Srcnn
 from .srgan import SrganGenerator
 from .unet import Unet
 from .vdsr import Dncnn, Vdsr
+from .vespcn import Vespcn
 
 __all__ = [
     "context_encoder",
     "dncnn",
     "drrn",
+    "edge_connect",
     "idn",
+    "network",
     "srcnn",
     "srgan_generator",
     "unet",
     "vdsr",
+    "vespcn",
 ]
 
 _some = st.sampled_from
@@ -113,3 +123,53 @@ def srgan_generator() -> st.SearchStrategy[SrganGenerator]:
         channels=_channels,
         batch_norm=_both,
     )
+
+
+def edge_connect() -> st.SearchStrategy[EdgeConnect]:
+    """Draw with and without a mask beside the edges."""
+    return st.builds(
+        EdgeConnect,
+        blocks=_some([1, 2]),
+        width=_some([1, 2]),
+        channels=_channels,
+        mask_channels=_masks,
+    )
+
+
+def vespcn() -> st.SearchStrategy[Vespcn]:
+    """Draw every scale and number of frames, and motion beyond the frame."""
+    return st.builds(
+        Vespcn,
+        depth=_some([2, 3]),
+        width=_some([1, 3]),
+        frames=_some([3, 5, 7]),
+        motion=_both,
+        reach=_some([0.5, 3.0, 16.5]),
+        scale=_scales,
+    )
+
+
+def network() -> st.SearchStrategy[SolverCase]:
+    """Draw the solver with an enlarging network behind a strided blur, or a plain one."""
+    return st.builds(
+        _solver_case,
+        scale=_some([1, 2]),
+        sides=st.tuples(st.integers(4, 8), st.integers(4, 8)),
+        channels=_channels,
+        batch=_some([(), (1,), (3,), (2, 3)]),
+        seed=st.integers(0, 2**16),
+    )
+
+
+def _solver_case(
+    scale: int, sides: tuple[int, int], channels: int, batch: tuple[int, ...], seed: int
+) -> SolverCase:
+    generator = torch.Generator().manual_seed(seed)
+    cls: Any = default_registry().load("operator", "strided_blur")
+    in_shape = (channels, *(scale * n for n in sides))
+    operator = cls.for_image(Space(in_shape, torch.float64), stride=scale)
+    spec = Vdsr(scale=scale, channels=channels, depth=3, width=3)
+    trained = spec.build(seed=seed, dtype=torch.float64).eval()
+    y = torch.rand(*batch, *operator.out_space.shape, dtype=torch.float64, generator=generator)
+    problem = Problem(operator=operator, measurement=y)
+    return SolverCase(solver=NetworkSolver(trained=trained), problem=problem)

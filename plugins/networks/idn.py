@@ -6,11 +6,10 @@ import attrs
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from wellposed import Network, NetworkSpec, param
+from wellposed import Network, param, whole_number
 
-from .checks import count, count_or_zero, whole
 from .layers import FeatureTransform
-from .residual import Residual, head_kernel
+from .residual import Enlarging, Residual
 
 __all__ = ["Idn", "IdnNetwork"]
 
@@ -19,7 +18,7 @@ _SLICES = 4  # a block keeps one part in four of its features; also the groups o
 
 
 @attrs.frozen(eq=False, kw_only=True)
-class Idn(NetworkSpec):
+class Idn(Enlarging):
     """Information distillation network: two convolutions, four distilling blocks, one large kernel.
 
     A block of width w takes its input B through 3x3 convolutions of 3w/4, w/2 (in 4 groups) and
@@ -39,22 +38,8 @@ class Idn(NetworkSpec):
     information distillation network, section 3.
     """
 
-    blocks: int = param(4, doc="distilling blocks", check=count)
-    width: int = param(64, doc="channels between blocks", check=whole(16, multiple_of=16))
-    scale: int = param(2, doc="how much larger the picture is than the measurement", check=count)
-    channels: int = param(1, doc="channels of a picture", check=count)
-    mask_channels: int = param(
-        0, doc="channels of the mask that SFT layers read; 0: no such layers", check=count_or_zero
-    )
-    upscaling: str = param(
-        "transposed", doc="kind of the last layer", choices=("transposed", "shuffle")
-    )
-    head_kernel: int | None = param(
-        None,
-        doc="side of the last layer's kernel; None: 17 if transposed, else 3",
-        unit="pixels",
-        check=count,
-    )
+    blocks: int = param(4, doc="distilling blocks", check=whole_number(1))
+    width: int = param(64, doc="channels between blocks", check=whole_number(16, multiple_of=16))
 
     def _module(self) -> Network:
         return IdnNetwork(self)
@@ -65,15 +50,7 @@ class IdnNetwork(Residual):
 
     def __init__(self, spec: Idn) -> None:
         """Make the layers."""
-        super().__init__(
-            channels=spec.channels,
-            scale=spec.scale,
-            mask_channels=spec.mask_channels,
-            width=spec.width,
-            upscaling=spec.upscaling,
-            kernel=head_kernel(spec.head_kernel, spec.upscaling, spec.scale, 17),
-            slope=_SLOPE,
-        )
+        super().__init__(spec, width=spec.width, transposed_kernel=17, slope=_SLOPE)
         self.first = nn.Conv2d(spec.channels, spec.width, 3, padding=1)
         self.second = nn.Conv2d(spec.width, spec.width, 3, padding=1)
         self.blocks = nn.ModuleList(_Block(spec.width) for _ in range(spec.blocks))

@@ -4,13 +4,36 @@ from __future__ import annotations
 
 from abc import abstractmethod
 
+import attrs
 import torch
 from torch import Tensor
-from wellposed import ConvolutionHead, SplitNetwork
+from wellposed import ConvolutionHead, NetworkSpec, SplitNetwork, param, whole_number
 
 from .layers import BicubicUpscaling, MaskFeatures, initialise
 
-__all__ = ["Residual"]
+__all__ = ["Enlarging", "Residual"]
+
+
+@attrs.frozen(eq=False, kw_only=True)
+class Enlarging(NetworkSpec):
+    """What all these networks are told: the two pictures, and the layer that enlarges."""
+
+    scale: int = param(
+        2, doc="how much larger the picture is than the measurement", check=whole_number(1)
+    )
+    channels: int = param(1, doc="channels of a picture", check=whole_number(1))
+    mask_channels: int = param(
+        0, doc="channels of the mask that SFT layers read; 0: no such layers", check=whole_number(0)
+    )
+    upscaling: str = param(
+        "transposed", doc="kind of the last layer", choices=("transposed", "shuffle")
+    )
+    head_kernel: int | None = param(
+        None,
+        doc="side of the last layer's kernel; None: 3, or if transposed 9 (in IDN 17)",
+        unit="pixels",
+        check=whole_number(1),
+    )
 
 
 class Residual(SplitNetwork):
@@ -20,26 +43,28 @@ class Residual(SplitNetwork):
     """
 
     def __init__(
-        self,
-        *,
-        channels: int,
-        scale: int,
-        mask_channels: int,
-        width: int,
-        upscaling: str,
-        kernel: int,
-        slope: float = 0.0,
+        self, spec: Enlarging, *, width: int, transposed_kernel: int = 9, slope: float = 0.0
     ) -> None:
-        """Make the head, the skip and what SFT layers share."""
-        masked = {"mask": mask_channels} if mask_channels else {}
-        super().__init__(channels=channels, scale=scale, conditions=masked)
+        """Make the head, the skip and what SFT layers share.
+
+        width: channels of z. transposed_kernel: side of the last kernel, if it is transposed and
+        the spec leaves it open. slope: of the last activation.
+        """
+        masked = {"mask": spec.mask_channels} if spec.mask_channels else {}
+        super().__init__(channels=spec.channels, scale=spec.scale, conditions=masked)
+        transposed = spec.scale > 1 and spec.upscaling == "transposed"
         self.tail = ConvolutionHead(
-            width, channels, kernel=kernel, scale=scale, upscaling=upscaling, slope=slope
+            width,
+            spec.channels,
+            kernel=spec.head_kernel or (transposed_kernel if transposed else 3),
+            scale=spec.scale,
+            upscaling=spec.upscaling,
+            slope=slope,
         )
-        if scale > 1:
-            self.skip = BicubicUpscaling(scale)
-        if mask_channels:
-            self.mask_features = MaskFeatures(mask_channels)
+        if spec.scale > 1:
+            self.skip = BicubicUpscaling(spec.scale)
+        if spec.mask_channels:
+            self.mask_features = MaskFeatures(spec.mask_channels)
 
     def initialise(self, generator: torch.Generator) -> None:
         """Draw the weights."""
@@ -60,10 +85,3 @@ class Residual(SplitNetwork):
 
     def _head_adjoint(self, z: Tensor, v: Tensor, x: Tensor | None) -> Tensor:
         return self.tail.adjoint(z, v)
-
-
-def head_kernel(kernel: int | None, upscaling: str, scale: int, transposed: int) -> int:
-    """Return the side of the last kernel: the given one, or what suits the layer."""
-    if kernel is not None:
-        return kernel
-    return transposed if scale > 1 and upscaling == "transposed" else 3

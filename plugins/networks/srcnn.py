@@ -8,10 +8,9 @@ import attrs
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from wellposed import ConvolutionHead, Network, NetworkSpec, SplitNetwork, param
+from wellposed import ConvolutionHead, Network, NetworkSpec, SplitNetwork, param, whole_number
 from wellposed.errors import ParameterError
 
-from .checks import count
 from .layers import BicubicUpscaling, initialise
 
 __all__ = ["Srcnn", "SrcnnNetwork"]
@@ -53,8 +52,10 @@ class Srcnn(NetworkSpec):
         (9, 1, 5), doc="sides of the three kernels, odd", unit="pixels", check=_three_odd
     )
     widths: tuple[int, int] = param((64, 32), doc="channels of the two hidden layers", check=_two)
-    scale: int = param(1, doc="interpolate by this first; 1: it was done before", check=count)
-    channels: int = param(1, doc="channels of a picture", check=count)
+    scale: int = param(
+        1, doc="interpolate by this first; 1: it was done before", check=whole_number(1)
+    )
+    channels: int = param(1, doc="channels of a picture", check=whole_number(1))
     start_std: float | None = param(
         1e-3,
         doc="standard deviation of the weights at the start; None: by fan-in",

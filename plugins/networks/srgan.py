@@ -8,9 +8,8 @@ import attrs
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from wellposed import Network, NetworkSpec, SplitNetwork, param
+from wellposed import Network, NetworkSpec, SplitNetwork, param, whole_number
 
-from .checks import count
 from .layers import initialise
 
 __all__ = ["SrganGenerator", "SrganGeneratorNetwork"]
@@ -36,12 +35,12 @@ class SrganGenerator(NetworkSpec):
     adversarial network, figure 4.
     """
 
-    blocks: int = param(16, doc="residual blocks", check=count)
-    width: int = param(64, doc="channels of the hidden layers", check=count)
+    blocks: int = param(16, doc="residual blocks", check=whole_number(1))
+    width: int = param(64, doc="channels of the hidden layers", check=whole_number(1))
     scale: int = param(
         4, doc="how much larger the picture is than the measurement", choices=(2, 3, 4, 8)
     )
-    channels: int = param(3, doc="channels of a picture", check=count)
+    channels: int = param(3, doc="channels of a picture", check=whole_number(1))
     batch_norm: bool = param(True, doc="normalise in the residual blocks")
 
     def _module(self) -> Network:

@@ -6,9 +6,8 @@ import attrs
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from wellposed import ConvolutionHead, Network, NetworkSpec, SplitNetwork, param
+from wellposed import ConvolutionHead, Network, NetworkSpec, SplitNetwork, param, whole_number
 
-from .checks import count
 from .layers import initialise
 
 __all__ = ["Unet", "UnetNetwork"]
@@ -33,9 +32,9 @@ class Unet(NetworkSpec):
     Deep convolutional neural network for inverse problems in imaging, section III-B.
     """
 
-    depth: int = param(4, doc="how often the size is halved", check=count)
-    width: int = param(64, doc="channels of the first level", check=count)
-    channels: int = param(1, doc="channels of a picture", check=count)
+    depth: int = param(4, doc="how often the size is halved", check=whole_number(1))
+    width: int = param(64, doc="channels of the first level", check=whole_number(1))
+    channels: int = param(1, doc="channels of a picture", check=whole_number(1))
     complex_valued: bool = param(False, doc="pictures are complex, as in MRI")
     batch_norm: bool = param(True, doc="normalise after each 3x3 convolution")
     residual: bool = param(True, doc="add the picture that it is given")

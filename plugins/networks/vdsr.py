@@ -6,17 +6,16 @@ import attrs
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from wellposed import ConvolutionHead, Network, NetworkSpec, SplitNetwork, param
+from wellposed import ConvolutionHead, Network, NetworkSpec, SplitNetwork, param, whole_number
 
-from .checks import count, count_or_zero, whole
 from .layers import FeatureTransform, initialise
-from .residual import Residual, head_kernel
+from .residual import Enlarging, Residual
 
 __all__ = ["Dncnn", "DncnnNetwork", "Vdsr", "VdsrNetwork"]
 
 
 @attrs.frozen(eq=False, kw_only=True)
-class Vdsr(NetworkSpec):
+class Vdsr(Enlarging):
     """Very deep super-resolution: 3x3 convolutions, ReLUs and one skip around all of them.
 
         x = W_n relu(W_(n-1) ... relu(W_1 y)) + bicubic(y)
@@ -36,22 +35,8 @@ class Vdsr(NetworkSpec):
     networks, figure 2; at low resolution: Guo et al., 2021, Deep likelihood network, section IV-E.
     """
 
-    depth: int = param(20, doc="layers, the last one included", check=whole(2))
-    width: int = param(64, doc="channels of the hidden layers", check=count)
-    scale: int = param(2, doc="how much larger the picture is than the measurement", check=count)
-    channels: int = param(1, doc="channels of a picture", check=count)
-    mask_channels: int = param(
-        0, doc="channels of the mask that SFT layers read; 0: no such layers", check=count_or_zero
-    )
-    upscaling: str = param(
-        "transposed", doc="kind of the last layer", choices=("transposed", "shuffle")
-    )
-    head_kernel: int | None = param(
-        None,
-        doc="side of the last layer's kernel; None: 9 if transposed, else 3",
-        unit="pixels",
-        check=count,
-    )
+    depth: int = param(20, doc="layers, the last one included", check=whole_number(2))
+    width: int = param(64, doc="channels of the hidden layers", check=whole_number(1))
 
     def _module(self) -> Network:
         return VdsrNetwork(self)
@@ -62,14 +47,7 @@ class VdsrNetwork(Residual):
 
     def __init__(self, spec: Vdsr) -> None:
         """Make the layers."""
-        super().__init__(
-            channels=spec.channels,
-            scale=spec.scale,
-            mask_channels=spec.mask_channels,
-            width=spec.width,
-            upscaling=spec.upscaling,
-            kernel=head_kernel(spec.head_kernel, spec.upscaling, spec.scale, 9),
-        )
+        super().__init__(spec, width=spec.width)
         inner = [spec.channels, *[spec.width] * (spec.depth - 2)]
         self.layers = nn.ModuleList(nn.Conv2d(n, spec.width, 3, padding=1) for n in inner)
         if spec.mask_channels:
@@ -100,9 +78,11 @@ class Dncnn(NetworkSpec):
     image denoising, section III-A.
     """
 
-    depth: int = param(17, doc="layers; the paper has 20 for blind denoising", check=whole(2))
-    width: int = param(64, doc="channels of the hidden layers", check=count)
-    channels: int = param(1, doc="channels of a picture", check=count)
+    depth: int = param(
+        17, doc="layers; the paper has 20 for blind denoising", check=whole_number(2)
+    )
+    width: int = param(64, doc="channels of the hidden layers", check=whole_number(1))
+    channels: int = param(1, doc="channels of a picture", check=whole_number(1))
     batch_norm: bool = param(True, doc="normalise all hidden layers but the first")
 
     def _module(self) -> Network:

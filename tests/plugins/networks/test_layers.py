@@ -8,8 +8,6 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
-from wellposed.errors import ParameterError
-from wellposed.plugins.networks.checks import count_or_zero, whole
 from wellposed.plugins.networks.layers import (
     BicubicUpscaling,
     ChannelwiseLinear,
@@ -124,23 +122,3 @@ def test_other_starts():
     assert float(ready(nn.PReLU()).weight) == 0.25
     assert float(ready(ChannelwiseLinear(9, 16)).weight.std()) == pytest.approx(0.02, rel=0.05)
     assert float(ready(nn.Conv2d(9, 9, 3), std=0.3).weight.std()) == pytest.approx(0.3, rel=0.1)
-
-
-@pytest.mark.parametrize(
-    ("check", "value", "match"),
-    [
-        (whole(1), 0, "a whole number, 1 or more; got 0"),
-        (whole(1), 1.5, "got 1.5"),
-        (whole(1), True, "got True"),
-        (whole(16, multiple_of=16), 40, "a multiple of 16, 16 or more; got 40"),
-        (count_or_zero, -1, "0 or more; got -1"),
-        (whole(1), [1], "got list"),
-    ],
-)
-def test_checks(check, value, match):
-    class Attribute:
-        name = "depth"
-
-    with pytest.raises(ParameterError, match=f"object.depth expects .*{match}"):
-        check(object(), Attribute, value)
-    check(object(), Attribute, None)

@@ -97,7 +97,9 @@ def test_context_encoder_has_one_size():
     assert z.shape == (64, 32, 32)
     with pytest.raises(ShapeError, match=r"pictures of 64 x 64 pixels.*overlapping tiles"):
         ContextEncoder().build()(torch.zeros(3, 128, 128))
-    with pytest.raises(ParameterError, match="size expects a multiple of 16, 16 or more; got 40"):
+    with pytest.raises(
+        ParameterError, match="size expects a multiple of 16 of at least 16; got 40"
+    ):
         ContextEncoder(size=40)
 
 
@@ -293,12 +295,12 @@ def test_masks(spec):
 @pytest.mark.parametrize(
     ("make", "match"),
     [
-        (lambda: Vdsr(depth=1), "Vdsr.depth expects a whole number, 2 or more; got 1"),
+        (lambda: Vdsr(depth=1), "Vdsr.depth expects a whole number of at least 2; got 1"),
         (lambda: Vdsr(upscaling="deconv"), "expected one of 'transposed', 'shuffle'"),
         (lambda: Vdsr(scale=4, head_kernel=3).build(), "leaves gaps"),
-        (lambda: Idn(width=40), "Idn.width expects a multiple of 16, 16 or more; got 40"),
+        (lambda: Idn(width=40), "Idn.width expects a multiple of 16 of at least 16; got 40"),
         (lambda: SrganGenerator(scale=5), "expected one of 2, 3, 4, 8"),
-        (lambda: Unet(depth=0), "Unet.depth expects a whole number, 1 or more; got 0"),
+        (lambda: Unet(depth=0), "Unet.depth expects a whole number of at least 1; got 0"),
     ],
 )
 def test_parameters_that_cannot_be(make, match):

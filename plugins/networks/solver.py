@@ -1,0 +1,91 @@
+"""`NetworkSolver`: a network that restores by itself."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Self
+
+import attrs
+from torch import Tensor, nn
+from wellposed import (
+    DirectSolver,
+    Network,
+    NetworkSpec,
+    NetworkView,
+    Problem,
+    param,
+    short,
+)
+from wellposed.errors import IncompatibleError
+from wellposed.training import trained_solver
+
+__all__ = ["NetworkSolver"]
+
+
+@attrs.frozen(eq=False, kw_only=True)
+class NetworkSolver(DirectSolver):
+    """Restore by one pass of a trained network: `x = f(y)`.
+
+    The operator is only looked at to choose the weights, and for what `feed` and the network's
+    conditions ask of it: nothing makes x fit the measurement. `dlnet` does.
+
+    Shapes: y `(*batch, *out_space.shape)` -> x `(*batch, C, H, W)`, of any size: see
+    `NetworkView` for tiles and colour.
+    Units: pictures in [0, 1].
+    Raises: IncompatibleError, with the command that trains weights, for an operator that no
+    weights were trained for; WeightsError.
+    Cost: that of the network.
+    Source: as the network's.
+    """
+
+    homogeneous: ClassVar[bool] = False
+
+    network: NetworkSpec | None = param(
+        None, doc="The network to train; left out, that of the weights."
+    )
+    trained: nn.Module | None = param(
+        None, doc="The network itself: used as it is, whatever it was trained for.", repr=short
+    )
+    weights: str | None = param(
+        None, doc="Path of a weights file; left out, installed weights that suit the operator."
+    )
+    feed: str | None = param(
+        None,
+        doc="What the network is given, the measurement or the operator's initial estimate. Left "
+        "out, as it was trained; a new network takes the measurement if it enlarges.",
+        choices=("estimate", "measurement"),
+    )
+
+    def for_training(self, *, seed: int) -> Self:
+        """Return the solver with a new network, its weights drawn from `seed`.
+
+        Raises: IncompatibleError without a network.
+        """
+        if self.network is None:
+            raise IncompatibleError(
+                "the solver `network` needs a network to train; give network: {name: vdsr}, or "
+                "another.",
+                where="network",
+            )
+        return attrs.evolve(self, trained=self.network.build(seed=seed))
+
+    def _reconstruct(self, problem: Problem) -> Tensor:
+        ready = self if self.trained is not None else self._loaded(problem)
+        if not isinstance(ready.trained, Network):
+            raise IncompatibleError(
+                f"the solver `network` takes a wellposed.Network; got "
+                f"{type(ready.trained).__name__}. A plain module restores as the prior "
+                "`network_denoiser`, or inside a Network of your own."
+            )
+        view = NetworkView.of(ready.trained, problem.linear, problem.measurement, feed=ready.feed)
+        return view.picture(view.output())
+
+    def _loaded(self, problem: Problem) -> Self:
+        """Return this solver with trained weights, and the feed that they were trained with."""
+        if self.network is not None:
+            raise IncompatibleError(
+                "the solver `network` got a network without weights, which can only be trained. "
+                "Leave `network` out, or train it: `wellposed train`.",
+                where="network",
+            )
+        found: Any = trained_solver("network", problem, self.weights)
+        return attrs.evolve(self, trained=found.trained, feed=self.feed or found.feed)
