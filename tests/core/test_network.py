@@ -49,6 +49,19 @@ class ToyNetwork(SplitNetwork):
         return self.last(torch.sin(z))
 
 
+class Fused(Network):
+    def __init__(self, channels, **options):
+        super().__init__(channels=channels, **options)
+        self.mix = nn.Conv2d(channels, self.out_channels, 1)
+
+    def initialise(self, generator):
+        for p in self.parameters():
+            p.copy_(torch.randn(p.shape, dtype=p.dtype, generator=generator))
+
+    def _forward(self, x, **conditions):
+        return self.mix(x)
+
+
 def toy():
     return Toy().build(seed=1, dtype=F64).eval()
 
@@ -258,3 +271,12 @@ def test_head_is_the_layer_that_it_says():
 def test_heads_that_cannot_be(options, match):
     with pytest.raises(ParameterError, match=match):
         ConvolutionHead(3, 2, **options)
+
+
+def test_a_network_may_give_another_number_of_channels():
+    network = Fused(3, out_channels=1)
+    assert network(torch.zeros(2, 5, 3, 4, 6)).shape == (2, 5, 1, 4, 6)
+    assert "channels=3, out_channels=1, scale=1" in repr(network)
+    with pytest.raises(ShapeError, match=r"expects pictures \(\*batch, 3, H, W\); got \(1, 4, 6\)"):
+        network(torch.zeros(1, 4, 6))
+    assert Fused(3).out_channels == 3

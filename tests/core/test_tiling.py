@@ -1,0 +1,179 @@
+"""Tiles: where they lie, the blending map against its definition, and its adjoint."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from wellposed.errors import ParameterError
+from wellposed.tiling import Tiling
+
+F64 = torch.float64
+
+
+def tiling(picture, *, given=None, scale=1, size=None, overlap=None, dtype=F64):
+    given = given or tuple(math.ceil(n / scale) for n in picture)
+    return Tiling.of(
+        given,
+        picture,
+        scale=scale,
+        size=size,
+        overlap=overlap,
+        device=torch.device("cpu"),
+        dtype=dtype,
+    )
+
+
+def randn(*shape, seed=0):
+    return torch.randn(shape, dtype=F64, generator=torch.Generator().manual_seed(seed))
+
+
+def windows(length, side, overlap, scale):
+    """Return starts and weights of one axis, pixel by pixel, from the definition."""
+    needed = math.ceil(length / scale)
+    steps = max(math.ceil((needed - side) / (side - overlap)), 0)
+    starts = [round(i * (needed - side) / steps) if steps else 0 for i in range(steps + 1)]
+    strides = [b - a for a, b in itertools.pairwise(starts)]
+    weights = torch.zeros(len(starts), length, dtype=F64)
+    for r in range(length):
+        share = [1.0]
+        for a, b in itertools.pairwise(starts):
+            middle = scale * (a + side + b) / 2
+            width = max(scale * min(side - max(strides), min(strides)), 1)
+            t = min(max((r + 0.5 - middle) / width + 0.5, 0), 1)
+            share.append(t)
+        share.append(0.0)
+        for i in range(len(starts)):
+            weights[i, r] = share[i] - share[i + 1]
+    return starts, weights
+
+
+cases = st.builds(
+    lambda size, share, scale, height, width: {
+        "picture": (height, width),
+        "size": size,
+        "overlap": round(share * (size // 2)),
+        "scale": scale,
+    },
+    st.integers(1, 6),
+    st.sampled_from([0.0, 0.4, 1.0]),
+    st.integers(1, 3),
+    st.integers(1, 23),
+    st.integers(1, 23),
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(cases)
+def test_blending_is_its_definition(case):
+    plan = tiling(**case)
+    if plan is None:
+        assert case["picture"] == (case["size"] * case["scale"],) * 2
+        return
+    s, side = case["scale"], case["scale"] * case["size"]
+    (rows, wr), (columns, wc) = (
+        windows(n, case["size"], case["overlap"], s) for n in case["picture"]
+    )
+    assert plan.count == len(rows) * len(columns)
+    tiles = randn(len(rows), len(columns), 2, side, side)
+    want = torch.zeros(2, *case["picture"], dtype=F64)
+    for i, a in enumerate(rows):
+        for j, b in enumerate(columns):
+            t = tiles[i, j, :, : want.shape[-2] - s * a, : want.shape[-1] - s * b]
+            where = (slice(s * a, s * a + side), slice(s * b, s * b + side))
+            want[:, *where] += wr[i, where[0], None] * wc[j, where[1]] * t
+    got = plan.merge(tiles.flatten(0, 1) if plan.count > 1 else tiles[0, 0])
+    torch.testing.assert_close(got, want, rtol=1e-12, atol=1e-12)
+
+
+@settings(max_examples=60, deadline=None)
+@given(cases)
+def test_the_adjoint_is_the_transposed_matrix(case):
+    plan = tiling(**case)
+    if plan is None:
+        return
+    side = case["scale"] * case["size"]
+    shape = ((plan.count,) if plan.count > 1 else ()) + (1, side, side)
+    x, t = randn(3, 1, *case["picture"]), randn(3, *shape, seed=1)
+    back = plan.merge_adjoint(x)
+    assert back.shape == t.shape
+    left, right = (plan.merge(t) * x).sum(), (t * back).sum()
+    torch.testing.assert_close(left, right, rtol=1e-12, atol=1e-12)
+    by_autograd = torch.func.vjp(plan.merge, t)[1](x)[0]
+    torch.testing.assert_close(back, by_autograd, rtol=0, atol=0)
+
+
+def test_the_adjoint_as_a_dense_matrix():
+    plan = tiling((7, 9), size=4, overlap=2)
+    basis = torch.eye(plan.count * 16, dtype=F64).reshape(-1, plan.count, 1, 4, 4)
+    matrix = plan.merge(basis).flatten(1).T
+    back = plan.merge_adjoint(torch.eye(63, dtype=F64).reshape(63, 1, 7, 9)).flatten(1).T
+    assert torch.equal(back, matrix.T)
+    assert torch.equal(matrix > 0, matrix != 0)
+    torch.testing.assert_close(matrix.sum(1), torch.ones(63, dtype=F64), rtol=0, atol=2e-16)
+
+
+@settings(max_examples=60, deadline=None)
+@given(cases)
+def test_a_picture_is_the_blend_of_its_own_tiles(case):
+    case = {**case, "scale": 1}
+    plan, x = tiling(**case), randn(2, 3, 2, *case["picture"])
+    if plan is not None:
+        tiles = plan.split(x)
+        assert tiles.shape[-2:] == (case["size"], case["size"])
+        torch.testing.assert_close(plan.merge(tiles), x, rtol=1e-15, atol=4e-16)
+
+
+def test_pictures_smaller_than_a_tile_are_mirrored():
+    plan = tiling((2, 3), size=7)
+    got = plan.split(torch.tensor([[[1.0, 2, 3], [4, 5, 6]]]))
+    assert got[0, 0].tolist() == [1, 2, 3, 3, 2, 1, 1]
+    assert got[0, :, 0].tolist() == [1, 4, 4, 1, 1, 4, 4]
+    back = plan.merge_adjoint(torch.ones(1, 2, 3, dtype=F64))
+    assert back.sum() == 6 and back[..., :2, :3].sum() == 6
+
+
+def test_a_last_block_that_is_not_complete_is_cut_off_or_continued():
+    plan = tiling((5, 6), given=(3, 3), scale=2)
+    x = randn(1, 6, 6)
+    assert torch.equal(plan.merge(x), x[:, :5])
+    assert plan.split(x[:, :3, :3]) is not None
+    assert plan.merge_adjoint(x[:, :5])[:, 5].abs().sum() == 0
+    plan = tiling((7, 6), given=(2, 2), scale=3)  # one more row than 3 x 2
+    y = randn(1, 2, 2)
+    assert torch.equal(plan.split(y), torch.cat([y, y[:, 1:]], 1))
+    assert tiling((6, 6), given=(2, 2), scale=3) is None
+    assert tiling((4, 4), size=4) is None
+
+
+def test_what_is_not_used_has_no_part():
+    plan = tiling((8, 4), size=4, overlap=0)
+    tiles = torch.stack([torch.full((1, 4, 4), torch.nan), torch.ones(1, 4, 4)]).double()
+    got = plan.merge(tiles)
+    assert got[:, :4].isnan().all() and (got[:, 4:] == 1).all()
+
+
+def test_default_and_least_overlap():
+    assert [tiling((112, n), size=64).count for n in (64, 65, 112, 113)] == [2, 4, 4, 6]
+    with pytest.raises(ParameterError, match=r"from 0 to half of them, 4; got an overlap of 5"):
+        tiling((20, 20), size=8, overlap=5)
+    with pytest.raises(ParameterError, match=r"got an overlap of -1"):
+        tiling((20, 20), size=8, overlap=-1)
+    assert tiling((20, 20), overlap=7) is None
+
+
+def test_in_single_precision_and_transforms():
+    plan = tiling((9, 11), size=4, dtype=torch.float32)
+    t = randn(3, plan.count, 2, 4, 4).float()
+    assert plan.merge(t).dtype == torch.float32
+    mapped = torch.func.vmap(plan.merge)(t)
+    torch.testing.assert_close(mapped, plan.merge(t))
+    g = mapped.flip(0)
+    torch.testing.assert_close(torch.func.vmap(plan.merge_adjoint)(g), plan.merge_adjoint(g))
+    t.requires_grad_()
+    (grad,) = torch.autograd.grad(plan.merge(t), t, g)
+    torch.testing.assert_close(grad, plan.merge_adjoint(g))
