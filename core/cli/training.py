@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .guard import FAILED, Debug, guarded
+from .values import parameters
 
 if TYPE_CHECKING:
     from ..training.engine import Observer, TrainingResult
@@ -21,7 +22,9 @@ __all__ = ["train", "weights"]
 
 @guarded
 def train(
-    recipe: Annotated[Path, typer.Argument(metavar="RECIPE", help="A recipe, as YAML.")],
+    recipe: Annotated[
+        str, typer.Argument(metavar="RECIPE", help="A YAML file, or the name of a shipped recipe.")
+    ],
     data: Annotated[
         Path, typer.Option("--data", help="A folder of pictures, a zip archive, or a .npy array.")
     ],
@@ -37,6 +40,10 @@ def train(
     workers: Annotated[
         int, typer.Option(help="Processes that read pictures which do not fit in memory.")
     ] = 0,
+    changes: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="An entry of the recipe, such as batch=8."),
+    ] = None,
     tensorboard: Annotated[
         bool, typer.Option("--tensorboard", help="Also write events for TensorBoard.")
     ] = False,
@@ -49,9 +56,10 @@ def train(
     torchrun --standalone --no-python --nproc-per-node 2
     """
     from ..training.engine import train as run
+    from ..training.installed import find_recipe
     from ..training.recipe import load_recipe
 
-    loaded = load_recipe(recipe)
+    loaded = load_recipe(find_recipe(recipe), changes=parameters(changes or [], "--set"))
     with _plain_warnings(), _progress() as observer:
         result = run(
             loaded,

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .engine import TrainingResult, train
     from .installed import InstalledWeights, installed_weights, verify_weights
     from .recipe import Recipe, load_recipe, recipe_from
+    from .trained import solver_from_weights, trained_solver
     from .weights import load_weights, read_weights, save_weights
 
 __all__ = [
@@ -31,7 +32,9 @@ __all__ = [
     "read_weights",
     "recipe_from",
     "save_weights",
+    "solver_from_weights",
     "train",
+    "trained_solver",
     "verify_weights",
 ]
 
@@ -45,7 +48,9 @@ _WHERE: Final = {
     "read_weights": "weights",
     "recipe_from": "recipe",
     "save_weights": "weights",
+    "solver_from_weights": "trained",
     "train": "engine",
+    "trained_solver": "trained",
     "verify_weights": "installed",
 }
 

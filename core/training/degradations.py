@@ -15,7 +15,7 @@ from ..moves import fields_of
 from ..noise import Noise
 from ..operator import ForwardOperator
 from ..space import Space
-from .distributions import Draws, draws_for, is_random, realise
+from .distributions import Draws, Numbers, draws_for, is_random, numbers_in, realise
 from .parsing import parse
 
 __all__ = ["Degradation"]
@@ -85,6 +85,14 @@ class Degradation:
             self._fixed[key] = op.to(device=device)
         kept: ForwardOperator = self._fixed[key]
         return kept
+
+    def numbers(self) -> Mapping[str, Numbers]:
+        """Return the distributions that give each sample a number, by their path in the recipe."""
+        paths = _paths(self.operators if len(self.operators) > 1 else None, len(self.operators))
+        found = numbers_in(self.noise, "noise")
+        for tree, path in zip(self.operators, paths, strict=True):
+            found |= numbers_in(tree, path)
+        return found
 
     def noise_model(self, draws: Draws) -> Noise | None:
         """Return the noise model of a step."""

@@ -6,6 +6,7 @@
     {choice: [2, 3, 4]}       one of the numbers listed
     {missing_pixels: 0.5}     a mask with that fraction of the pixels missing
     {hole: {size: {integers: [1, 30]}, window: [16, 16, 32, 32]}}   a mask with a square hole
+    {hole: {size: {integers: [1, 30]}, shift: 10}}   its middle at most 10 pixels from the middle
     {per_step: {choice: [2, 3, 4]}}   one value for the whole batch, of any type
 
 Numbers become tensors `(B,)`, masks `(B, 1, H, W)`. Arguments of masks may be random themselves.
@@ -25,7 +26,25 @@ from torch import Tensor
 
 from ..errors import ParameterError
 
-__all__ = ["Distribution", "Draws", "draws_for", "is_random", "realise"]
+__all__ = [
+    "Distribution",
+    "Draws",
+    "LevelDraw",
+    "Numbers",
+    "draws_for",
+    "is_random",
+    "numbers_in",
+    "realise",
+]
+
+
+@attrs.frozen(eq=False, kw_only=True)
+class LevelDraw:
+    """What one distribution gives the whole batch, decided beforehand, and the level of each."""
+
+    distribution: Numbers
+    values: np.ndarray
+    index: np.ndarray
 
 
 @attrs.frozen(eq=False, kw_only=True)
@@ -33,7 +52,7 @@ class Draws:
     """The random numbers of one step: drawn for the whole batch, and handed out by rank.
 
     `numbers` is the same generator on every rank and device; `fields`, for masks and noise, lies
-    on the device, where it gives the same numbers on every rank.
+    on the device, where it gives the same numbers on every rank. `level`: see `levels.Levels`.
     """
 
     numbers: np.random.Generator
@@ -42,6 +61,13 @@ class Draws:
     own: slice
     device: torch.device
     size: tuple[int, int] = (1, 1)
+    level: LevelDraw | None = None
+
+    def sample(self, numbers: Numbers) -> np.ndarray:
+        """Return one number for each sample of the whole batch."""
+        if self.level is not None and numbers is self.level.distribution:
+            return self.level.values
+        return numbers.sample(self.numbers, self.batch)
 
     def here(self, values: Tensor) -> Tensor:
         """Return the samples of this rank, on the device."""
@@ -75,6 +101,10 @@ class Distribution(ABC):
     def draw(self, draws: Draws) -> Any:
         """Return what the samples of this rank get."""
 
+    def numbers(self) -> Mapping[str, Numbers]:
+        """Return the distributions of numbers in it, one number per sample, by their path."""
+        return {}
+
 
 class Numbers(Distribution):
     """A distribution of numbers, one for each sample."""
@@ -83,9 +113,21 @@ class Numbers(Distribution):
     def sample(self, rng: np.random.Generator, count: int) -> np.ndarray:
         """Return `count` independent numbers."""
 
+    @abstractmethod
+    def within(self, low: float, high: float) -> Numbers | None:
+        """Return the distribution of those numbers v that have `low <= v < high`; None: none."""
+
+    @abstractmethod
+    def edges(self, count: int) -> np.ndarray:
+        """Return the `count + 1` ends of as many intervals that share its range equally."""
+
     def draw(self, draws: Draws) -> Tensor:
         """Return one number for each sample, `(b,)`, on the CPU: kernels are computed there."""
-        return torch.from_numpy(self.sample(draws.numbers, draws.batch))[draws.own]
+        return torch.from_numpy(draws.sample(self))[draws.own]
+
+    def numbers(self) -> Mapping[str, Numbers]:
+        """Return itself."""
+        return {"": self}
 
 
 @attrs.frozen
@@ -98,6 +140,18 @@ class Constant(Numbers):
         """Return the number, `count` times."""
         return np.full(count, self.value)
 
+    def within(self, low: float, high: float) -> Numbers | None:
+        """Return itself, or nothing."""
+        return self if low <= self.value < high else None
+
+    def edges(self, count: int) -> np.ndarray:
+        """Return the number, again and again."""
+        return np.full(count + 1, self.value)
+
+    def numbers(self) -> Mapping[str, Numbers]:
+        """Return nothing: it has no range."""
+        return {}
+
 
 @attrs.frozen
 class Uniform(Numbers):
@@ -109,6 +163,15 @@ class Uniform(Numbers):
     def sample(self, rng: np.random.Generator, count: int) -> np.ndarray:
         """Return `high - (high - low) u` with u in [0, 1)."""
         return self.high - (self.high - self.low) * rng.random(count)
+
+    def within(self, low: float, high: float) -> Numbers | None:
+        """Return the uniform distribution on what the two intervals share."""
+        low, high = max(low, self.low), min(high, self.high)
+        return Uniform(low, high) if low < high else None
+
+    def edges(self, count: int) -> np.ndarray:
+        """Return equal steps."""
+        return np.linspace(self.low, self.high, count + 1)
 
 
 @attrs.frozen
@@ -124,6 +187,15 @@ class LogUniform(Numbers):
         values: np.ndarray = np.exp(logs)
         return values
 
+    def within(self, low: float, high: float) -> Numbers | None:
+        """Return the log-uniform distribution on what the two intervals share."""
+        low, high = max(low, self.low), min(high, self.high)
+        return LogUniform(low, high) if low < high else None
+
+    def edges(self, count: int) -> np.ndarray:
+        """Return equal ratios."""
+        return np.geomspace(self.low, self.high, count + 1)
+
 
 @attrs.frozen
 class Integers(Numbers):
@@ -136,6 +208,16 @@ class Integers(Numbers):
         """Return whole numbers."""
         return rng.integers(self.low, self.high + 1, count)
 
+    def within(self, low: float, high: float) -> Numbers | None:
+        """Return the whole numbers that lie there."""
+        first, last = max(low, self.low), min(high, self.high + 1)
+        first, last = math.ceil(first), math.ceil(last) - 1
+        return Integers(first, last) if first <= last else None
+
+    def edges(self, count: int) -> np.ndarray:
+        """Return steps of equally many whole numbers, as far as that goes."""
+        return np.linspace(self.low, self.high + 1, count + 1)
+
 
 @attrs.frozen
 class Choice(Numbers):
@@ -146,6 +228,17 @@ class Choice(Numbers):
     def sample(self, rng: np.random.Generator, count: int) -> np.ndarray:
         """Return values at random places of the list."""
         return np.asarray(self.values)[rng.integers(len(self.values), size=count)]
+
+    def within(self, low: float, high: float) -> Numbers | None:
+        """Return the values that lie there."""
+        values = tuple(v for v in self.values if low <= v < high)
+        return Choice(values) if values else None
+
+    def edges(self, count: int) -> np.ndarray:
+        """Return steps of equally many different values, as far as that goes."""
+        values = np.unique(self.values)
+        first = [part[0] if len(part) else values[-1] for part in np.array_split(values, count)]
+        return np.array([*first, values[-1]])
 
 
 @attrs.frozen
@@ -170,7 +263,7 @@ class MissingPixels(Distribution):
     def draw(self, draws: Draws) -> Tensor:
         """Return one mask for each sample, `(b, 1, H, W)`."""
         pixels = math.prod(draws.size)
-        fractions = torch.from_numpy(self.fraction.sample(draws.numbers, draws.batch))
+        fractions = torch.from_numpy(draws.sample(self.fraction))
         missing = (fractions.clamp(0, 1) * pixels).round().long().to(draws.device)
         values = torch.rand(
             (draws.batch, pixels),
@@ -183,13 +276,21 @@ class MissingPixels(Distribution):
         kept = (values > bounds) | (missing == 0)[:, None]
         return draws.here(kept.float().reshape(draws.batch, 1, *draws.size))
 
+    def numbers(self) -> Mapping[str, Numbers]:
+        """Return the fraction."""
+        return {f".missing_pixels{path}": one for path, one in self.fraction.numbers().items()}
+
 
 @attrs.frozen
 class Hole(Distribution):
-    """A mask with a square hole, placed uniformly inside a window (top, left, height, width)."""
+    """A mask with a square hole, placed uniformly inside a window (top, left, height, width).
+
+    With `shift`, the hole's middle lies at most that many pixels, to each side, from the window's.
+    """
 
     size: Numbers
     window: tuple[int, int, int, int] | None = None
+    shift: int | None = None
 
     def draw(self, draws: Draws) -> Tensor:
         """Return one mask for each sample, `(b, 1, H, W)`."""
@@ -200,18 +301,29 @@ class Hole(Distribution):
                 f"the window {list(self.window or ())} of a hole does not lie inside a picture "
                 f"of {height} x {width} pixels. It is [top, left, height, width]."
             )
-        side = self.size.sample(draws.numbers, draws.batch).round().astype(np.int64)
+        side = draws.sample(self.size).round().astype(np.int64)
         if side.min() < 0 or side.max() > min(tall, wide):
             raise ParameterError(
                 f"a hole of {int(side.max())} pixels does not fit a window of {tall} x {wide}. "
                 "Give smaller holes, a larger window or larger crops."
             )
-        tops = top + np.floor(draws.numbers.random(draws.batch) * (tall - side + 1))
-        lefts = left + np.floor(draws.numbers.random(draws.batch) * (wide - side + 1))
+        tops = top + self._place(tall - side, draws)
+        lefts = left + self._place(wide - side, draws)
         rows = _inside(height, tops, side)
         columns = _inside(width, lefts, side)
         hole = rows[:, None, :, None] & columns[:, None, None, :]
         return draws.here((~hole).float())
+
+    def _place(self, room: np.ndarray, draws: Draws) -> np.ndarray:
+        """Return how far from the window's edge the hole begins, given the room it leaves."""
+        reach = room if self.shift is None else np.minimum(room, 2 * self.shift)
+        drawn = np.floor(draws.numbers.random(draws.batch) * (reach + 1))
+        place: np.ndarray = (room - reach) // 2 + drawn
+        return place
+
+    def numbers(self) -> Mapping[str, Numbers]:
+        """Return the size."""
+        return {f".hole.size{path}": one for path, one in self.size.numbers().items()}
 
 
 def _inside(length: int, first: np.ndarray, side: np.ndarray) -> Tensor:
@@ -226,6 +338,18 @@ def is_random(tree: Any) -> bool:
     if isinstance(tree, Mapping):
         return any(map(is_random, tree.values()))
     return isinstance(tree, list) and any(map(is_random, tree))
+
+
+def numbers_in(tree: Any, path: str) -> dict[str, Numbers]:
+    """Return the distributions that give each sample a number, anywhere in parsed data, by path."""
+    if isinstance(tree, Distribution):
+        return {path + more: one for more, one in tree.numbers().items()}
+    if isinstance(tree, Mapping):
+        parts = [numbers_in(value, f"{path}.{key}") for key, value in tree.items()]
+    else:
+        items = tree if isinstance(tree, list) else []
+        parts = [numbers_in(item, f"{path}[{i}]") for i, item in enumerate(items)]
+    return {where: one for part in parts for where, one in part.items()}
 
 
 def realise(tree: Any, draws: Draws) -> Any:

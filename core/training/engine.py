@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 import torch
@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ..errors import ParameterError, TrainingError
 from ..space import Space
+from .averages import RunningMean, average_gradients
 from .batches import Batches, open_data
 from .degradations import Degradation
 from .distributions import draws_for
@@ -26,8 +27,10 @@ from .losses import total_loss
 from .quality import measure_quality
 from .recipe import Recipe
 from .record import Record, keep_recipe, prepare_folder
-from .runtime import Deadline, make_fabric, own_slice, seed_step
+from .runtime import Deadline, make_fabric, mixed_precision, own_slice, seed_step
 from .step import measured
+from .strategies import build_strategies
+from .strategy import Outcome
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -81,7 +84,7 @@ def train(
     if max_minutes is not None and not max_minutes > 0:
         raise ParameterError(f"expected minutes above 0; got {max_minutes}", where="max_minutes")
     deadline = Deadline(max_minutes)
-    fabric = make_fabric(device, recipe.precision)
+    fabric = make_fabric(device)
     own = own_slice(fabric, recipe.batch)
     learner = build_learner(recipe)
     degradation = recipe.degradation() if recipe.operator is not None else None
@@ -120,12 +123,18 @@ class _Run:
         self.batches, self.held, self.folder = batches, held, folder
         self.space = Space(batches.shape)
         self.learner = _on_device(learner, fabric.device)
+        self.strategies = build_strategies(
+            recipe, fabric=fabric, learner=self.learner, degradation=degradation,
+            batches=batches, held=held,
+        )  # fmt: skip
+        self.extra = [p for s in self.strategies.values() for p in s.parameters()]
         optimiser = recipe.optimiser.build(p for p in learner.parameters() if p.requires_grad)
+        if self.extra:
+            optimiser.add_param_group({"params": self.extra, "weight_decay": 0.0})
         setup: Any = fabric.setup(self.learner, optimiser)
         self.module, self.optimiser = setup
         self.step = 0
-        self.total = torch.zeros((), dtype=torch.float64, device=fabric.device)
-        self.count = 0
+        self.loss = RunningMean(fabric)
         self.record: Record | None = None
         self.saved = -1
         self.norm: Tensor | None = None  # of the last gradient, before it was clipped
@@ -146,12 +155,16 @@ class _Run:
                 )
             self.learner.load_state_dict(state["learner"])
             self.optimiser.load_state_dict(state["optimiser"])
-            self.step, self.count = state["step"], state["count"]
-            self.total.fill_(state["total"])
-            self.saved = self.step
+            self.loss.load(state)
+            for name, strategy in self.strategies.items():
+                strategy.load(state["strategies"][name])
+            self.step = self.saved = state["step"]
         if self.fabric.global_rank == 0:
             keep = None if state is None else state["journals"]
-            self.record = Record(self.folder, keep, step=self.step, tensorboard=tensorboard)
+            columns = [name for s in self.strategies.values() for name in s.columns]
+            self.record = Record(
+                self.folder, keep, step=self.step, tensorboard=tensorboard, columns=columns
+            )
 
     def close(self) -> None:
         """Close the logs."""
@@ -164,10 +177,10 @@ class _Run:
         self.module.train()
         started, first = time.monotonic(), self.step
         for sample in fetch(self.batches, self.step, recipe.steps, workers):
-            loss = self._advance(sample)
-            self.total += loss.detach()
-            self.count += 1
+            self.loss.add(self._advance(sample))
             self.step += 1
+            for strategy in self.strategies.values():
+                strategy.after(self.step)
             mean = None
             if self.step % recipe.log_every == 0 or self.step == recipe.steps:
                 mean = self._log((time.monotonic() - started) / (self.step - first))
@@ -183,6 +196,7 @@ class _Run:
         return self._finish()
 
     def _advance(self, sample: Any) -> Tensor:
+        """Take one step; return the loss before any strategy changed it."""
         recipe, step, fabric = self.recipe, self.step, self.fabric
         for group in self.optimiser.param_groups:
             group["lr"] = recipe.optimiser.rate * recipe.schedule.fraction(step, recipe.steps)
@@ -191,11 +205,21 @@ class _Run:
             recipe.seed, step, stream=1, batch=recipe.batch, own=self.batches.own,
             device=fabric.device,
         )  # fmt: skip
+        for strategy in self.strategies.values():
+            draws = strategy.choose(draws)
         x, y, operator, noise = measured(sample, self.degradation, self.space, draws)
-        restored = self.module(y, operator, noise)
+        with mixed_precision(fabric.device, recipe.precision):
+            restored = self.module(y, operator, noise)
         loss = total_loss(recipe.loss, restored, truth=x, measurement=y, operator=operator)
+        outcome = Outcome(
+            step=step, restored=restored, truth=x, measurement=y, operator=operator, draws=draws
+        )
+        objective = loss
+        for strategy in self.strategies.values():
+            objective = strategy.objective(objective, outcome)
         self.optimiser.zero_grad()
-        fabric.backward(loss)
+        fabric.backward(objective)
+        average_gradients(fabric, self.extra)
         if recipe.clip is not None:
             self.norm = fabric.clip_gradients(
                 self.module, self.optimiser, max_norm=recipe.clip, error_if_nonfinite=False
@@ -205,7 +229,8 @@ class _Run:
 
     def _log(self, seconds: float) -> float:
         """Write the mean loss since the last line; the one place where a GPU is waited for."""
-        value = float(self._mean())
+        value = float(self.loss.value())
+        figures = {k: v for s in self.strategies.values() for k, v in s.figures().items()}
         if value != value or value in (float("inf"), float("-inf")):
             raise TrainingError(
                 f"the loss is no longer finite at step {self.step}. Lower optimiser.rate, or set "
@@ -215,24 +240,22 @@ class _Run:
             gradients = [p.grad for p in self.learner.parameters() if p.grad is not None]
             norm = torch.nn.utils.get_total_norm(gradients) if self.norm is None else self.norm
             rate = self.optimiser.param_groups[0]["lr"]
-            self.record.log(self.step, loss=value, rate=rate, gradient=float(norm), seconds=seconds)
-        self.total.zero_()
-        self.count = 0
+            self.record.log(
+                self.step, loss=value, rate=rate, gradient=float(norm), seconds=seconds, **figures
+            )
+        self.loss.reset()
         return value
-
-    def _mean(self) -> Tensor:
-        mean = self.total / max(self.count, 1)
-        return cast(Tensor, self.fabric.all_reduce(mean, reduce_op="mean"))
 
     def _save(self) -> None:
         """Measure the held-out quality and write a checkpoint, from the first process."""
-        values = (self._mean(), *self.learner.parameters())
+        values = (self.loss.value(), *self.learner.parameters(), *self.extra)
         if not all(bool(torch.isfinite(value).all()) for value in values):
             raise TrainingError(
                 f"the weights are no longer finite at step {self.step}; the last checkpoint is "
                 "from before. Lower optimiser.rate, or set clip: 1.0."
             )
-        total = self.total if self.fabric.world_size == 1 else self._mean() * self.count
+        totals = self.loss.state()
+        strategies = {name: strategy.state() for name, strategy in self.strategies.items()}
         if self.record is not None:
             if self.held is not None:
                 self.record.validate(self.step, self._quality(self.held))
@@ -246,8 +269,8 @@ class _Run:
                     "pictures": len(self.batches.pool.names),
                     "learner": self.learner.state_dict(),
                     "optimiser": self.optimiser.state_dict(),
-                    "total": float(total),
-                    "count": self.count,
+                    "strategies": strategies,
+                    **totals,
                     "journals": self.record.sync(),
                 },
             )
@@ -290,8 +313,11 @@ def _check_early(recipe: Recipe, degradation: Degradation | None) -> None:
 
 
 def _on_device(learner: Learner, device: torch.device) -> Learner:
-    """Move a learner in place, the tensors in its solver's other fields included."""
-    learner = learner.to(device)
+    """Move a learner in place, the tensors in its solver's other fields included.
+
+    Channels last is the layout in which convolutions run fastest, most of all in bf16.
+    """
+    learner.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if isinstance(learner, SolverLearner):
         learner.solver_to(device)
     return learner

@@ -8,7 +8,9 @@ from typing import Any
 
 from torch import nn
 
+from ..space import Space
 from .batches import Batches
+from .degradation_levels import ranges_of
 from .recipe import Recipe
 from .weights import save_weights
 
@@ -29,11 +31,7 @@ def export(
     pool = batches.pool
     card = {
         "recipe": recipe.as_data(),
-        "trained_for": {
-            key: value
-            for key, value in (("operator", recipe.operator), ("noise", recipe.noise))
-            if value is not None
-        },
+        "trained_for": _trained_for(recipe, batches),
         "data": {
             "pictures": len(pool.names),
             "values": sum(c * h * w for c, h, w in pool.shapes),
@@ -48,3 +46,12 @@ def export(
         "licence": recipe.licence,
     }
     return save_weights(path, module, card)
+
+
+def _trained_for(recipe: Recipe, batches: Batches) -> dict[str, Any]:
+    given = {"operator": recipe.operator, "noise": recipe.noise}
+    found = {key: value for key, value in given.items() if value is not None}
+    if recipe.operator is not None and recipe.data.kind != "measurements":
+        space = Space(batches.shape)
+        found["levels"] = ranges_of(recipe.degradation(), space, seed=recipe.seed)
+    return found

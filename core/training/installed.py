@@ -1,4 +1,4 @@
-"""The weights that ship with the installed plugins, listed and verified without torch."""
+"""The weights and recipes that ship with the installed plugins; needs no torch."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from typing import Any
 
 import attrs
 from wellposed.registry import default_registry
+from wellposed.registry.errors import suggestion
 
 from ..errors import DataError, WeightsError
 from .cards import check_hash, read_bytes, read_card, read_header
 
-__all__ = ["InstalledWeights", "installed_weights", "verify_weights"]
+__all__ = ["InstalledWeights", "find_recipe", "installed_weights", "verify_weights"]
 
 
 @attrs.frozen
@@ -37,6 +38,27 @@ def installed_weights() -> list[InstalledWeights]:
                 for path in sorted((folder / "weights").glob("*.safetensors"))
             ]
     return found
+
+
+def find_recipe(name: str) -> Path:
+    """Return the path of a recipe: a file, or the name of one that ships with a plugin.
+
+    Raises: DataError, with the names that there are.
+    """
+    if Path(name).suffix or Path(name).is_file():
+        return Path(name)
+    shipped = {
+        path.stem: path
+        for plugin in default_registry().plugins()
+        for folder in _folders(plugin.module)
+        for path in sorted((folder / "recipes").glob("*.yaml"))
+    }
+    if name not in shipped:
+        raise DataError(
+            f"there is no recipe {name!r}.{suggestion(name, list(shipped))} Give a .yaml file, or "
+            f"one of {', '.join(sorted(shipped))}."
+        )
+    return shipped[name]
 
 
 def verify_weights(path: Path, *, plugin: str = "") -> InstalledWeights:

@@ -14,9 +14,9 @@ from ..edge import build_solver
 from ..errors import IncompatibleError, ParameterError
 from ..moves import fields_of
 from ..network import Network, NetworkSpec
+from ..network_view import NetworkView
 from ..noise import Noise
 from ..operator import ForwardOperator
-from ..parts import parts_of
 from ..problem import Problem
 from ..solver import DirectSolver, Solver
 from .recipe import Recipe
@@ -94,7 +94,7 @@ class SolverLearner(Learner):
 class NetworkLearner(Learner):
     """A network that is given the operator's initial estimate, or the measurement itself.
 
-    A network for [-1, 1] takes `2 v - 1` of an estimate v, and `2 y - A 1` of a measurement.
+    A `Network` sees them in its own range, with its conditions: see `NetworkView`.
     """
 
     def __init__(self, network: nn.Module, feed: str) -> None:
@@ -108,38 +108,22 @@ class NetworkLearner(Learner):
     ) -> Tensor:
         """Return the network's picture."""
         network = self.network
-        v = y
-        if self.feed == "estimate":
-            assert operator is not None
-            v = operator.initial_estimate(y)
-        low, high = network.value_range if isinstance(network, Network) else (0.0, 1.0)
-        if (low, high) == (0.0, 1.0):
-            return cast(Tensor, network(v, **self._conditions(operator, v)))
-        ones: Tensor | float = 1.0
-        if self.feed == "measurement" and operator is not None:
-            ones = operator(torch.ones(operator.in_space.shape, dtype=y.dtype, device=y.device)
-                            .expand(*y.shape[:1], *operator.in_space.shape))  # fmt: skip
-        seen = (high - low) * v + low * ones
-        return cast(Tensor, (network(seen, **self._conditions(operator, v)) - low) / (high - low))
+        if not isinstance(network, Network):
+            return cast(Tensor, network(self._seen(y, operator)))
+        if operator is None:  # pairs: y lies in the range of pictures, as far as anyone knows
+            return network.to_picture(network(network.from_picture(y)))
+        view = NetworkView.of(network, operator, y, feed=self.feed)
+        return view.picture(view.output())
 
     def weights(self) -> nn.Module:
         """Return the network."""
         return self.network
 
-    def _conditions(self, operator: ForwardOperator | None, v: Tensor) -> dict[str, Tensor]:
-        """Return what the network wants beside its picture: fields of the operator, by name."""
-        wanted = self.network.conditions if isinstance(self.network, Network) else {}
-        found = {}
-        for name, channels in wanted.items():
-            values = (getattr(part, name, None) for part in parts_of(operator))
-            value = next((v for v in values if isinstance(v, Tensor)), None)
-            if value is None:
-                raise IncompatibleError(
-                    f"the network needs {name}, which no operator of the recipe has.",
-                    where="network",
-                )
-            found[name] = value.to(v.dtype).expand(*value.shape[:-3], channels, *v.shape[-2:])
-        return found
+    def _seen(self, y: Tensor, operator: ForwardOperator | None) -> Tensor:
+        """Return what a module is given of which nothing is known."""
+        if self.feed == "measurement" or operator is None:
+            return y
+        return operator.initial_estimate(y)
 
 
 def build_learner(recipe: Recipe) -> Learner:

@@ -94,11 +94,12 @@ def _per_step(data: Any, path: str) -> PerStep:
 def _hole(data: Any, path: str) -> Hole:
     if not isinstance(data, Mapping):
         return Hole(_numbers(data, path))
-    names = ("size", "window")
+    names = ("size", "window", "shift")
     for key in data:
         if key not in names:
             raise ParameterError(
-                f"a hole has no entry {key!r}.{suggestion(str(key), names)} Entries: size, window",
+                f"a hole has no entry {key!r}.{suggestion(str(key), names)} "
+                f"Entries: {', '.join(names)}",
                 where=f"{path}.{key}",
             )
     if "size" not in data:
@@ -112,7 +113,13 @@ def _hole(data: Any, path: str) -> Hole:
                 where=f"{path}.window",
             )
         window = tuple(window)
-    return Hole(_numbers(data["size"], f"{path}.size"), window)
+    shift = data.get("shift")
+    if shift is not None and (type(shift) is not int or shift < 0):
+        raise ParameterError(
+            f"expected a whole number of pixels, 0 or more; got {_shown(shift)}",
+            where=f"{path}.shift",
+        )
+    return Hole(_numbers(data["size"], f"{path}.size"), window, shift)
 
 
 def _shown(value: Any) -> str:

@@ -12,7 +12,13 @@
     batch: 32
     steps: 100000
 
-`wellposed.training.distributions` lists what `{uniform: [0, 3]}` may be instead.
+`wellposed.training.distributions` lists what `{uniform: [0, 3]}` may be instead. Training for one
+level is a recipe with constants; rigid-joint training, one with distributions. On top of that:
+
+    levels: {parameter: operator.params.kernel.params.width, count: 5, sampling: on_demand}
+    levels: {count: 30, weighting: uncertainty}
+    loss: [{norm: l2}, {norm: l2, on: measurement, weight: 0.5}]
+    adversarial: {weight: 1e-3}
 """
 
 from __future__ import annotations
@@ -29,8 +35,10 @@ from wellposed.registry.building import construct
 
 from ..edge import register_types
 from ..errors import ParameterError
+from .adversarial import AdversarialRecipe
 from .degradations import Degradation
 from .distributions import is_random
+from .levels import Levels, LevelsRecipe
 from .losses import LossTerm, loss_terms, needs
 from .optimisers import OptimiserRecipe, ScheduleRecipe
 
@@ -121,12 +129,18 @@ class Recipe:
     loss: tuple[LossTerm, ...] = param((LossTerm(),), doc="the terms of the loss")
     optimiser: OptimiserRecipe = param(OptimiserRecipe(), doc="the optimiser")
     schedule: ScheduleRecipe = param(ScheduleRecipe(), doc="of its rate")
+    levels: LevelsRecipe | None = param(
+        None, doc="levels of difficulty: on-demand learning, or weights by uncertainty"
+    )
+    adversarial: AdversarialRecipe | None = param(
+        None, doc="an adversarial loss beside the others, and its discriminator"
+    )
     clip: float | None = param(
         None, doc="largest 2-norm of the gradient; default: unbounded",
         check=attrs.validators.optional(attrs.validators.gt(0)),
     )  # fmt: skip
     precision: Literal["float32", "bf16"] = param(
-        "float32", doc="bf16: mixed precision where there is CUDA, float32 elsewhere"
+        "float32", doc="bf16: mixed precision where the device multiplies bfloat16, else float32"
     )
     batch: int = param(16, doc="samples per step, over all processes together", check=_positive)
     steps: int = param(doc="number of steps of the optimiser", check=_positive)
@@ -168,6 +182,34 @@ class Recipe:
                 f"only pictures may be resampled, or cut; of {kind}, y would no longer be A x",
                 where="data.scales",
             )
+        self._check_strategies()
+
+    def _check_strategies(self) -> None:
+        kind, levels = self.data.kind, self.levels
+        if kind == "measurements" and self.adversarial is not None:
+            raise ParameterError(
+                "measurements alone come without real pictures, which a discriminator needs",
+                where="adversarial",
+            )
+        if levels is None:
+            return
+        if kind != "pictures":
+            raise ParameterError(
+                f"{kind} were made by one operator, which has no levels; they go with pictures",
+                where="levels",
+            )
+        if levels.sampling == "on_demand" and not self.data.held_out:
+            raise ParameterError(
+                "sampling: on_demand measures each level on pictures that are held out; set "
+                "data.held_out",
+                where="data.held_out",
+            )
+        self.cut_levels(self.degradation())
+
+    def cut_levels(self, degradation: Degradation) -> Levels:
+        """Return the levels of a distribution of operators and noise. Raises: ParameterError."""
+        assert self.levels is not None
+        return Levels.of(self.levels, degradation.numbers())
 
     def _check_fixed(self) -> None:
         kind = self.data.kind
@@ -206,12 +248,25 @@ class Recipe:
         return hashlib.sha256(reg.dump_yaml(self.essence()).encode()).hexdigest()
 
 
-def load_recipe(source: str | os.PathLike[str]) -> Recipe:
+def load_recipe(
+    source: str | os.PathLike[str], *, changes: Mapping[str, Any] | None = None
+) -> Recipe:
     """Read a recipe from a YAML file, or from YAML text, and check it.
 
+    changes: entries that replace those of the file; a mapping changes only what it names.
     Raises: ParameterError, whose text starts with the path of the entry, as in `optimiser.rate`.
     """
-    return recipe_from(reg.load_yaml(source))
+    return recipe_from(_changed(reg.load_yaml(source), changes or {}))
+
+
+def _changed(data: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    result = dict(data)
+    for key, value in changes.items():
+        known = result.get(key)
+        if isinstance(known, Mapping) and isinstance(value, Mapping):
+            value = _changed(known, value)
+        result[key] = value
+    return result
 
 
 def recipe_from(data: Mapping[str, Any]) -> Recipe:

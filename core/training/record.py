@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -72,11 +72,15 @@ class Record:
         *,
         step: int = 0,
         tensorboard: bool = False,
+        columns: Sequence[str] = (),
     ) -> None:
-        """Open the logs, cut back to what a checkpoint says (`keep`). Raises: TrainingError."""
+        """Open the logs, cut back to what a checkpoint says (`keep`). Raises: TrainingError.
+
+        columns: of `log.csv`, beside the usual ones.
+        """
         keep = keep or {}
         self._events: Any = _writer(folder, step) if tensorboard else None
-        self._log = Journal(folder / "log.csv", _LOG, keep=keep.get("log"))
+        self._log = Journal(folder / "log.csv", (*_LOG, *columns), keep=keep.get("log"))
         self._quality = Journal(folder / "quality.csv", _QUALITY, keep=keep.get("quality"))
 
     def log(self, step: int, **values: float) -> None:

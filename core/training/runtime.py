@@ -13,15 +13,16 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from ..devices import computes_bf16
 from ..errors import MissingExtraError, ParameterError
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-__all__ = ["Deadline", "make_fabric", "own_slice", "seed_step"]
+__all__ = ["Deadline", "make_fabric", "mixed_precision", "own_slice", "seed_step"]
 
 
-def make_fabric(device: str, precision: str) -> Fabric:
+def make_fabric(device: str) -> Fabric:
     """Return a started Fabric: one process, or the one of several that `torchrun` started.
 
     Raises: MissingExtraError without Lightning Fabric; ParameterError for an unusable device.
@@ -46,10 +47,18 @@ def make_fabric(device: str, precision: str) -> Fabric:
         devices=local,
         num_nodes=max(world // local, 1),
         strategy="ddp" if world > 1 else "auto",
-        precision="bf16-mixed" if precision == "bf16" and cuda else "32-true",
     )
     fabric.launch()
     return fabric
+
+
+def mixed_precision(device: torch.device, precision: str) -> torch.autocast:
+    """Return the context of a forward pass: bf16 where it is asked for and the device computes so.
+
+    Fabric's own mixed precision would round the measurements to bf16 too.
+    """
+    half = precision == "bf16" and computes_bf16(device)
+    return torch.autocast(device.type, torch.bfloat16, enabled=half)
 
 
 def own_slice(fabric: Fabric, batch: int) -> slice:

@@ -264,7 +264,7 @@ def test_a_signal_ends_the_run_with_a_checkpoint(recipe, pictures, tmp_path):
         ({"data": {"crop": 64}}, {}, DataError, "of 6 pictures 0 can be used.*smaller than a crop"),
         ({"data": {"crop": 12, "colour": "grey"}}, {}, ShapeError, r"expects pictures .*3"),
         ({"operator": "strided_blur", "solver": None, "network": "toy_network",
-          "feed": "measurement"}, {}, ParameterError, r"loss: the solver returns pictures"),
+          "feed": "measurement"}, {}, ShapeError, r"makes a picture of shape"),
     ],
 )  # fmt: skip
 def test_mistakes_are_said(recipe, pictures, tmp_path, changes, options, error, message):

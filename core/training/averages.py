@@ -1,0 +1,66 @@
+"""Means over the steps between two lines of a log, and over all processes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, cast
+
+import torch
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+__all__ = ["RunningMean", "average_gradients"]
+
+
+class RunningMean:
+    """The mean of a number since the last reset; added up on the device, without waiting for it.
+
+    All processes must ask for it, or for its state, together.
+    """
+
+    def __init__(self, fabric: Fabric) -> None:
+        """Start with nothing."""
+        self._fabric = fabric
+        self._total = torch.zeros((), dtype=torch.float64, device=fabric.device)
+        self._count = 0
+
+    def add(self, value: Tensor) -> None:
+        """Add the number of one step."""
+        self._total += value.detach()
+        self._count += 1
+
+    def value(self) -> Tensor:
+        """Return the mean."""
+        mean = self._total / max(self._count, 1)
+        return cast(Tensor, self._fabric.all_reduce(mean, reduce_op="mean"))
+
+    def reset(self) -> None:
+        """Forget the steps so far."""
+        self._total.zero_()
+        self._count = 0
+
+    def state(self) -> dict[str, Any]:
+        """Return what a checkpoint holds."""
+        total = self._total if self._fabric.world_size == 1 else self.value() * self._count
+        return {"total": float(total), "count": self._count}
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Go on from a checkpoint."""
+        self._total.fill_(state["total"])
+        self._count = state["count"]
+
+
+def average_gradients(fabric: Fabric, parameters: Iterable[nn.Parameter]) -> None:
+    """Replace gradients by their means over the processes, in one message.
+
+    For the few parameters that are not the learner's, which Fabric takes care of.
+    """
+    gradients = [p.grad for p in parameters if p.grad is not None]
+    if fabric.world_size == 1 or not gradients:
+        return
+    flat = torch.cat([gradient.flatten() for gradient in gradients])
+    mean = cast(Tensor, fabric.all_reduce(flat, reduce_op="mean"))
+    for gradient, part in zip(gradients, mean.split([g.numel() for g in gradients]), strict=True):
+        gradient.copy_(part.view_as(gradient))

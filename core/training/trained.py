@@ -1,0 +1,152 @@
+"""From weights back to the solver that was trained, and from an operator to what suits it."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import attrs
+import torch
+from wellposed.registry import ComponentSpec, default_registry
+
+from ..edge import build_solver
+from ..errors import IncompatibleError, WeightsError, WellposedError
+from ..operator import ForwardOperator
+from ..parts import parts_of
+from ..problem import Problem
+from ..solver import Solver
+from .cards import read_card
+from .degradation_levels import levels_of, what_is_outside
+from .installed import InstalledWeights, installed_weights
+from .learner import SolverLearner, build_learner
+from .recipe import recipe_from
+from .weights import load_weights
+
+__all__ = ["solver_from_weights", "trained_solver"]
+
+
+def solver_from_weights(
+    path: str | os.PathLike[str],
+    *,
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype = torch.float32,
+) -> Solver:
+    """Return the solver that a weights file was trained for, as its card's recipe describes it.
+
+    A network that was trained by itself comes as the solver `network`. The networks are in
+    evaluation mode; the same file is read only once.
+    Raises: WeightsError when the file, its card or its recipe does not fit.
+    """
+    path = Path(path)
+    try:
+        stamp = path.stat().st_mtime_ns, path.stat().st_size
+    except OSError:
+        stamp = (0, 0)  # what is wrong is said by the reader
+    return _read(path, stamp, torch.device(device), dtype)
+
+
+@functools.lru_cache(maxsize=8)
+def _read(path: Path, stamp: tuple[int, int], device: torch.device, dtype: torch.dtype) -> Solver:
+    card = read_card(path)
+    try:
+        recipe = recipe_from(card["recipe"])
+        with torch.random.fork_rng(devices=[]):
+            learner = build_learner(recipe)
+    except WellposedError as error:
+        raise WeightsError(
+            f"the recipe in the card of {path} cannot be used by this version: {error}"
+        ) from error
+    load_weights(learner.weights(), path)
+    learner.requires_grad_(False).eval()
+    # where convolutions run fastest
+    learner.to(device, dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if isinstance(learner, SolverLearner):
+        learner.solver_to(device)
+        return learner.solver
+    plain: Any = build_solver("network")
+    return cast(Solver, attrs.evolve(plain, trained=learner.weights(), feed=recipe.feed))
+
+
+def trained_solver(
+    name: str, problem: Problem, weights: str | os.PathLike[str] | None = None
+) -> Solver:
+    """Return the solver `name` with weights that were trained for operators like the problem's.
+
+    weights: a file; None: the first of the installed ones that suits. The networks are on the
+    measurement's device, in its precision.
+    Raises: IncompatibleError, with the command that trains weights, when the operator is outside
+    what the card says; WeightsError as `solver_from_weights`.
+    """
+    operator, y = problem.linear, problem.measurement
+    if weights is None:
+        weights = _suited(name, operator)
+    else:
+        _check_suits(weights, operator)
+    return solver_from_weights(weights, device=y.device, dtype=y.real.dtype)
+
+
+def _suited(solver: str, operator: ForwardOperator) -> Path:
+    """Return installed weights of a solver for operators like this one; the first by name."""
+    known = [one for one in installed_weights() if not one.problem and _solver_of(one) == solver]
+    outside = {}
+    for one in sorted(known, key=lambda one: one.path.name):
+        outside[one] = what_is_outside(operator, _levels(one.card))
+        if not outside[one]:
+            return one.path
+    found = "; ".join(f"{one.path.stem}: {_told(wrong)}" for one, wrong in outside.items())
+    nearest = min(outside, key=lambda one: len(outside[one]), default=None)
+    raise IncompatibleError(
+        f"{solver} has no weights for this {operator.name} ({found or 'none are installed'}). "
+        f"{_advice(nearest, operator)}"
+    )
+
+
+def _check_suits(path: str | os.PathLike[str], operator: ForwardOperator) -> None:
+    one = InstalledWeights(Path(path), card=read_card(path))
+    wrong = what_is_outside(operator, _levels(one.card))
+    if wrong:
+        raise IncompatibleError(
+            f"{path} was not trained for this {operator.name}: {_told(wrong)}. "
+            f"{_advice(one, operator)}"
+        )
+
+
+def _levels(card: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the levels of a card; weights trained without an operator have none."""
+    levels = card["trained_for"].get("levels")
+    return levels if isinstance(levels, Mapping) else {}
+
+
+def _told(wrong: Mapping[str, str]) -> str:
+    return ", ".join(f"{key} {text}" for key, text in wrong.items())
+
+
+def _solver_of(one: InstalledWeights) -> str:
+    recipe = one.card["recipe"]
+    given = recipe.get("solver", "network")
+    return str(given["name"] if isinstance(given, Mapping) else given)
+
+
+def _advice(nearest: InstalledWeights | None, operator: ForwardOperator) -> str:
+    """Return the command that trains weights for an operator, by the recipe nearest to it."""
+    if nearest is None:
+        return "Train some with `wellposed train`, and give weights=RUN/weights.safetensors."
+    names = [spec.name for part in parts_of(operator) if (spec := _spec_of(part)) is not None]
+    changes = [f"operator='[{', '.join(names)}]'"]
+    network = (nearest.card["recipe"].get("solver") or {}).get("params", {}).get("network", {})
+    ratio = float(levels_of(operator)["ratio"][0])
+    if isinstance(network, Mapping) and "scale" in network.get("params", {}):
+        changes.append(f"solver.params.network.params.scale={round(ratio)}")
+    options = " ".join(f"--set {change}" for change in changes)
+    return (
+        f"Train some, giving the operator the range of its parameters: wellposed train "
+        f"{nearest.path.stem} {options} --data PICTURES --out RUN. Then give "
+        "weights=RUN/weights.safetensors."
+    )
+
+
+def _spec_of(part: ForwardOperator) -> ComponentSpec | None:
+    return default_registry().spec_of(type(part))
