@@ -80,7 +80,8 @@ def test_every_data_file_is_listed_for_the_wheel():
     data = PROJECT["tool"]["setuptools"]["package-data"]
     listed = set()
     for package, patterns in data.items():
-        folder = ROOT / "core" / package.removeprefix("wellposed").strip(".").replace(".", "/")
+        inner = package.removeprefix("wellposed").strip(".").replace(".", "/")
+        folder = ROOT / inner if inner.startswith("plugins/") else ROOT / "core" / inner
         listed |= {p for pattern in patterns for p in folder.glob(pattern) if p.is_file()}
     found = {
         path

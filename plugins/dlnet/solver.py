@@ -1,0 +1,149 @@
+"""`DlNet`: the deep likelihood network."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Self
+
+import attrs
+import torch
+from torch import Tensor
+from wellposed import (
+    DirectSolver,
+    NetworkSpec,
+    NetworkView,
+    Problem,
+    SplitNetwork,
+    param,
+    real_number,
+    short,
+    whole_number,
+)
+from wellposed.errors import IncompatibleError
+from wellposed.training import trained_solver
+
+from .recursion import ADAM_FORMS, refine
+
+__all__ = ["DlNet"]
+
+_FEEDS = ("estimate", "measurement")
+
+
+@attrs.frozen(eq=False, kw_only=True)
+class DlNet(DirectSolver):
+    """Restore by a network whose last hidden representation is moved until it fits the measurement.
+
+        z = g(y),    K - 1 times:  z <- z - ADAM of grad_z 1/2 |A h(z) - y|^2,    x = h(z)
+
+    f = h g is any network that is cut in two: h is its last activation and its last layer, g all
+    that comes before. Only A and its adjoint are asked for, so any linear operator will do; its
+    parameters enter nowhere else, which is how one network serves a whole range of them. The
+    gradient is written out with the adjoints of A and h. Training differentiates through the
+    steps once; no gradient of a gradient is formed.
+
+    Without `trained` or `weights`, the installed weights are searched for some that were trained
+    for operators as hard as this one.
+
+    Departures from the paper, which says K = 5 and rate = 1e-3 (1e-2 for interpolation): none in
+    the steps. A constant rate takes the first step as `rate sign(g)`, see `refine`. A network for
+    [-1, 1] compares `2 A x - A 1` with `2 y - A 1`.
+
+    Shapes: y `(*batch, *out_space.shape)` -> x `(*batch, C, H, W)`, of any size: see
+    `NetworkView` for tiles and colour.
+    Units: pictures in [0, 1].
+    Raises: IncompatibleError, with the command that trains weights, for an operator that no
+    weights were trained for; WeightsError.
+    Cost: that of the network, and K - 1 times that of A, its adjoint, h and its adjoint.
+    Source: Guo et al., 2021, Deep likelihood network for image restoration with multiple
+    degradation levels, equations (4) and (5).
+    """
+
+    homogeneous: ClassVar[bool] = False
+
+    network: NetworkSpec | None = param(
+        None, doc="The network to train; left out, that of the weights."
+    )
+    trained: SplitNetwork | None = param(
+        None, doc="The network itself: used as it is, whatever it was trained for.", repr=short
+    )
+    weights: str | None = param(
+        None, doc="Path of a weights file; left out, installed weights that suit the operator."
+    )
+    steps: int | None = param(
+        None,
+        doc="K, how often h is evaluated; 1 is the network by itself. Left out, as it was trained; "
+        "5 for a new network.",
+        check=whole_number(1),
+    )
+    rate: float | None = param(
+        None,
+        doc="gamma, the rate of ADAM. Left out, as it was trained; 1e-3 for a new network.",
+        check=real_number(above=0),
+    )
+    adam: str | None = param(
+        None,
+        doc="ADAM as printed in equation (5), whose steps grow, or with its bias correction. Left "
+        "out, as it was trained; printed for a new network.",
+        choices=ADAM_FORMS,
+    )
+    feed: str | None = param(
+        None,
+        doc="What the network is given, the measurement or the operator's initial estimate. Left "
+        "out, as it was trained; a new network takes the measurement if it enlarges.",
+        choices=_FEEDS,
+    )
+
+    def for_training(self, *, seed: int) -> Self:
+        """Return the solver with a new network, its weights drawn from `seed`.
+
+        Raises: IncompatibleError without a network, or with one that is not cut in two.
+        """
+        if self.network is None:
+            raise IncompatibleError(
+                "dlnet needs a network to train; give network: {name: vdsr}, or another.",
+                where="network",
+            )
+        built = self.network.build(seed=seed)
+        if not isinstance(built, SplitNetwork):
+            raise IncompatibleError(
+                f"dlnet needs a network that is cut before its last activation, a SplitNetwork; "
+                f"{type(built).__name__} is not. Train it by itself, with `network:`.",
+                where="network",
+            )
+        return attrs.evolve(self, trained=built)
+
+    def _reconstruct(self, problem: Problem) -> Tensor:
+        ready = self if self.trained is not None else self._loaded(problem)
+        net = ready.trained
+        assert net is not None
+        view = NetworkView.of(net, problem.linear, problem.measurement, feed=ready.feed)
+        z = view.features()
+        with torch.autocast(z.device.type, enabled=False):  # steps of 1e-3 are lost on bfloat16
+            tiles = refine(
+                z.reshape(-1, *z.shape[-3:]),
+                net,
+                view.tiles_grad,
+                updates=(ready.steps or 5) - 1,
+                rate=ready.rate or 1e-3,
+                adam=ready.adam or ADAM_FORMS[0],
+            )
+            return view.picture(view.joined(tiles))
+
+    def _loaded(self, problem: Problem) -> Self:
+        """Return this solver with trained weights, and what else it leaves to them."""
+        if self.network is not None:
+            raise IncompatibleError(
+                "dlnet got a network without weights, which can only be trained. Leave `network` "
+                "out, or train it: `wellposed train`.",
+                where="network",
+            )
+        found: Any = trained_solver("dlnet", problem, self.weights)
+        if not isinstance(getattr(found, "trained", None), SplitNetwork):
+            raise IncompatibleError(
+                f"{self.weights} belongs to {found.name}, whose network is not cut in two. Take "
+                "that solver.",
+                where="weights",
+            )
+        names = ("steps", "rate", "adam", "feed")
+        mine = {name: getattr(self, name) for name in names}
+        kept = {n: getattr(found, n, None) if v is None else v for n, v in mine.items()}
+        return attrs.evolve(self, trained=found.trained, **kept)
