@@ -30,6 +30,8 @@ def read_card(path: str | os.PathLike[str]) -> dict[str, Any]:
     """Return the card of a weights file. Raises: WeightsError when it is missing or incomplete."""
     card = card_path(path)
     if not card.is_file():
+        if not Path(path).is_file():
+            raise _missing(path)
         raise WeightsError(
             f"{path} has no card {card.name} beside it, which says what the weights are. Copy it "
             "along with them."
@@ -66,12 +68,16 @@ def read_bytes(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except FileNotFoundError:
-        raise WeightsError(
-            f"there are no weights {path}. `wellposed weights` lists what is installed; "
-            "`wellposed train` makes new ones."
-        ) from None
+        raise _missing(path) from None
     except OSError as error:
         raise WeightsError(f"{path} cannot be read: {error.strerror or error}.") from error
+
+
+def _missing(path: str | os.PathLike[str]) -> WeightsError:
+    return WeightsError(
+        f"there are no weights {path}. `wellposed weights` lists what is installed; "
+        "`wellposed train` makes new ones."
+    )
 
 
 def read_header(data: bytes, path: Path) -> dict[str, dict[str, Any]]:

@@ -253,10 +253,14 @@ def load_recipe(
 ) -> Recipe:
     """Read a recipe from a YAML file, or from YAML text, and check it.
 
+    The card of trained weights stands for the recipe that it holds.
     changes: entries that replace those of the file; a mapping changes only what it names.
     Raises: ParameterError, whose text starts with the path of the entry, as in `optimiser.rate`.
     """
-    return recipe_from(_changed(reg.load_yaml(source), changes or {}))
+    data = reg.load_yaml(source)
+    if isinstance(data.get("recipe"), Mapping):
+        data = data["recipe"]
+    return recipe_from(_changed(data, changes or {}))
 
 
 def _changed(data: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

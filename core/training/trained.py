@@ -18,7 +18,7 @@ from ..operator import ForwardOperator
 from ..parts import parts_of
 from ..problem import Problem
 from ..solver import Solver
-from .cards import read_card
+from .cards import card_path, read_card
 from .degradation_levels import levels_of, what_is_outside
 from .installed import InstalledWeights, installed_weights
 from .learner import SolverLearner, build_learner
@@ -141,9 +141,10 @@ def _advice(nearest: InstalledWeights | None, operator: ForwardOperator) -> str:
     if isinstance(network, Mapping) and "scale" in network.get("params", {}):
         changes.append(f"solver.params.network.params.scale={round(ratio)}")
     options = " ".join(f"--set {change}" for change in changes)
+    recipe = nearest.path.stem if nearest.plugin else card_path(nearest.path)
     return (
         f"Train some, giving the operator the range of its parameters: wellposed train "
-        f"{nearest.path.stem} {options} --data PICTURES --out RUN. Then give "
+        f"{recipe} {options} --data PICTURES --out RUN. Then give "
         "weights=RUN/weights.safetensors."
     )
 

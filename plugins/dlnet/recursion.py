@@ -63,9 +63,9 @@ def refine(
         for i, pull in enumerate(gradient(_joined(pictures)).split(size)):
             g = network.head_adjoint(zs[i], pull, pictures[i])
             if k == 1:
-                known = g.detach()
                 moments.append((g, g.square()))
-                zs[i] = zs[i] - rate * known / known.abs().clamp_min(math.sqrt(_LEAST_SQUARE))
+                sign = (g.detach() / math.sqrt(_LEAST_SQUARE)).clamp_(-1, 1)
+                zs[i] = torch.add(zs[i], sign, alpha=-rate)
             else:
                 made: tuple[Tensor, ...] = _Step.apply(zs[i], *moments[i], g, step, least)  # type: ignore[no-untyped-call]
                 zs[i], moments[i] = made[0], (made[1], made[2])

@@ -239,6 +239,8 @@ def _rank_one(kernel: Tensor) -> tuple[Tensor, Tensor] | None:
     if _is_open(kernel):
         return None
     with torch.no_grad():
+        if not bool(torch.isfinite(kernel).all()):  # one sample's, which must not stop the others
+            return None
         u, s, vh = torch.linalg.svd(kernel, full_matrices=False)
         if s.shape[-1] > 1:
             limit = 8 * torch.finfo(kernel.dtype).eps * s[..., 0]

@@ -128,6 +128,11 @@ class Resize(ForwardOperator):
         rows, columns = self._matrices(y.device)
         return rows.mT @ y @ columns
 
+    def _initial_estimate(self, y: Tensor) -> Tensor:
+        """Return y resampled back bicubically: for a picture, better than the scaled adjoint."""
+        rows, columns = self._back(y.device)
+        return rows @ y @ columns.mT
+
     def _data_prox(
         self, v: Tensor, y: Tensor, tau: Tensor, rtol: float | None, max_steps: int
     ) -> Tensor:
@@ -151,12 +156,28 @@ class Resize(ForwardOperator):
 
         return derived(self, f"matrices {device}", compute)
 
+    def _back(self, device: torch.device) -> tuple[Tensor, Tensor]:
+        """Return the matrices that resample rows and columns of y to the size of the picture."""
+
+        def compute() -> tuple[Tensor, Tensor]:
+            sides, sizes = self.in_space.shape[1:], self.out_space.shape[1:]
+            rows, columns = (
+                torch.from_numpy(resize_matrix(n, side, 1 / scale, "bicubic", True))
+                for n, side, scale in zip(sizes, sides, self._scales(), strict=True)
+            )
+            return rows.to(device, self.dtype), columns.to(device, self.dtype)
+
+        return derived(self, f"back {device}", compute)
+
+    def _scales(self) -> tuple[float, float]:
+        if self.size is None:
+            return _pair(self.scale)
+        sides, sizes = self.in_space.shape[1:], self.out_space.shape[1:]
+        return sizes[0] / sides[0], sizes[1] / sides[1]
+
     def _exact(self) -> tuple[Tensor, Tensor]:
         sides, sizes = self.in_space.shape[1:], self.out_space.shape[1:]
-        if self.size is None:
-            scales = _pair(self.scale)
-        else:
-            scales = (sizes[0] / sides[0], sizes[1] / sides[1])
+        scales = self._scales()
         antialias = self.method != "nearest" if self.antialias is None else self.antialias
         rows, columns = (
             torch.from_numpy(resize_matrix(n, new, scale, self.method, antialias))

@@ -142,9 +142,7 @@ def test_single_precision_training_sees_no_noise_of_the_first_step():
         network = spec.build(seed=1, dtype=dtype)
         target = y.to(dtype)
         z = network.features(target)
-        x = refine(
-            z, network, lambda h, t=target: h - t, updates=1, rate=1e-3, adam="printed"
-        )
+        x = refine(z, network, lambda h, t=target: h - t, updates=1, rate=1e-3, adam="printed")
         (x - target.flip(-1)).square().sum().backward()
         found[dtype] = torch.cat([p.grad.flatten().double() for p in network.parameters()])
     error = (found[torch.float32] - found[torch.float64]).norm() / found[torch.float64].norm()

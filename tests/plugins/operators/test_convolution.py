@@ -377,3 +377,14 @@ def test_pictures_that_start_at_an_odd_place_in_memory():
     storage = random(33)
     shifted = storage[1:].reshape(2, 1, 4, 4)
     torch.testing.assert_close(op(shifted), op(shifted.clone()))
+
+
+def test_a_kernel_that_is_not_a_number_stops_no_other_sample():
+    kernel = torch.rand(3, 1, 3, 3, dtype=torch.float64)
+    kernel[1, 0, 1, 1] = torch.nan
+    x = torch.rand(3, 1, 9, 9, dtype=torch.float64)
+    y = Blur(in_shape=(1, 9, 9), kernel=kernel)(x)
+    for i in (0, 2):
+        alone = Blur(in_shape=(1, 9, 9), kernel=kernel[i : i + 1])
+        torch.testing.assert_close(y[i : i + 1], alone(x[i : i + 1]))
+    assert bool(y[1].isnan().any())

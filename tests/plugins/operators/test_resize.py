@@ -120,3 +120,15 @@ def test_refusals():
         Resize.image_space_for(Space((1, 4, 4)), size=(4, 4))
     with pytest.raises(ShapeError, match=r"gives pictures \(C, H, W\)"):
         Resize.image_space_for(Space((4, 4)))
+
+
+@pytest.mark.parametrize("options", [{"scale": 0.5}, {"size": (5, 7)}, {"scale": (2.0, 0.7)}])
+def test_the_first_estimate_is_the_picture_resampled_back(options):
+    op = Resize(in_shape=(2, 11, 14), dtype=torch.float64, **options)
+    y = torch.rand(3, *op.out_space.shape, dtype=torch.float64)
+    scales = [n / m for n, m in zip(op.out_space.shape[1:], (11, 14), strict=True)]
+    if "scale" in options:
+        scales = options["scale"] if isinstance(options["scale"], tuple) else [options["scale"]] * 2
+    rows = np.apply_along_axis(resampled, -2, y.numpy(), 11, 1 / scales[0], "bicubic")
+    expected = np.apply_along_axis(resampled, -1, rows, 14, 1 / scales[1], "bicubic")
+    np.testing.assert_allclose(op.initial_estimate(y).numpy(), expected, rtol=0, atol=1e-12)
