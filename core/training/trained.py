@@ -10,10 +10,11 @@ from typing import Any, cast
 
 import attrs
 import torch
-from wellposed.registry import ComponentSpec, default_registry
+from wellposed.registry import default_registry
 
 from ..edge import build_solver
 from ..errors import IncompatibleError, WeightsError, WellposedError
+from ..moves import fields_of
 from ..operator import ForwardOperator
 from ..parts import parts_of
 from ..problem import Problem
@@ -91,13 +92,14 @@ def trained_solver(
 def _suited(solver: str, operator: ForwardOperator) -> Path:
     """Return installed weights of a solver for operators like this one; the first by name."""
     known = [one for one in installed_weights() if not one.problem and _solver_of(one) == solver]
-    outside = {}
+    reasons = []
     for one in sorted(known, key=lambda one: one.path.name):
-        outside[one] = what_is_outside(operator, _levels(one.card))
-        if not outside[one]:
+        wrong = what_is_outside(operator, _levels(one.card))
+        if not wrong:
             return one.path
-    found = "; ".join(f"{one.path.stem}: {_told(wrong)}" for one, wrong in outside.items())
-    nearest = min(outside, key=lambda one: len(outside[one]), default=None)
+        reasons.append((one, wrong))
+    found = "; ".join(f"{one.path.stem}: {_told(wrong)}" for one, wrong in reasons)
+    nearest = min(reasons, key=lambda pair: len(pair[1]), default=(None, {}))[0]
     raise IncompatibleError(
         f"{solver} has no weights for this {operator.name} ({found or 'none are installed'}). "
         f"{_advice(nearest, operator)}"
@@ -134,8 +136,8 @@ def _advice(nearest: InstalledWeights | None, operator: ForwardOperator) -> str:
     """Return the command that trains weights for an operator, by the recipe nearest to it."""
     if nearest is None:
         return "Train some with `wellposed train`, and give weights=RUN/weights.safetensors."
-    names = [spec.name for part in parts_of(operator) if (spec := _spec_of(part)) is not None]
-    changes = [f"operator='[{', '.join(names)}]'"]
+    parts = [text for part in parts_of(operator) if (text := _written(part))]
+    changes = [f"operator='[{', '.join(parts)}]'"]
     network = (nearest.card["recipe"].get("solver") or {}).get("params", {}).get("network", {})
     ratio = float(levels_of(operator)["ratio"][0])
     if isinstance(network, Mapping) and "scale" in network.get("params", {}):
@@ -149,5 +151,16 @@ def _advice(nearest: InstalledWeights | None, operator: ForwardOperator) -> str:
     )
 
 
-def _spec_of(part: ForwardOperator) -> ComponentSpec | None:
-    return default_registry().spec_of(type(part))
+def _written(part: ForwardOperator) -> str:
+    """Return an operator as a recipe would name it, with what is neither a tensor nor a default."""
+    spec = default_registry().spec_of(type(part))
+    if spec is None:  # a composition; its parts come by themselves
+        return ""
+    params = [
+        f"{field.name}: {value}"
+        for field in fields_of(part)
+        if field.init
+        and isinstance(value := getattr(part, field.name), bool | int | float | str)
+        and value != field.default
+    ]
+    return f"{{name: {spec.name}, params: {{{', '.join(params)}}}}}" if params else spec.name
