@@ -121,6 +121,8 @@ def _changes(recipe: Mapping[str, Any], its: Kind, kind: Kind) -> list[str] | No
     """Return what turns a recipe of DL-Net into that of another row; None: it cannot."""
     if (its.task, its.scale) != (kind.task, kind.scale) or "DL-Net" not in its.method:
         return None
+    if recipe.get("conditions"):  # of no table so far
+        return None
     if kind.task != "super_resolution":
         return _FACES[kind.task].get(kind.method)
     backbone, _, role = kind.method.partition(" (")

@@ -24,6 +24,7 @@ _WHERE = {
     "BlindSolver": "solver",
     "Callback": "solver",
     "ChannelSpectra": "polyphase",
+    "ConditionMaker": "conditions",
     "ConvolutionHead": "network",
     "Denoiser": "prior",
     "DenoiserAsProx": "prior",
@@ -85,6 +86,7 @@ __all__ = [
     "BlindSolver",
     "Callback",
     "ChannelSpectra",
+    "ConditionMaker",
     "ConvolutionHead",
     "Denoiser",
     "DenoiserAsProx",
@@ -147,6 +149,7 @@ if TYPE_CHECKING:
     from .bilinear import BilinearOperator
     from .cache import derived
     from .checks import real_number, whole_number
+    from .conditions import ConditionMaker
     from .devices import computes_bf16
     from .fields import param, short, tensor_param
     from .graphs import replayed

@@ -10,7 +10,7 @@ import attrs
 import torch
 from torch import Tensor
 
-from .edge import build_noise, build_operator, build_prior, build_solver
+from .edge import build_conditions, build_noise, build_operator, build_prior, build_solver
 from .errors import IncompatibleError, ParameterError, ShapeError
 from .metrics import psnr, ssim
 from .noise import Noise
@@ -36,6 +36,7 @@ def solve(
     solver_params: Mapping[str, Any] | None = None,
     prior_params: Mapping[str, Any] | None = None,
     noise: Any = None,
+    conditions: Mapping[str, Any] | None = None,
     device: str | torch.device = "auto",
     seed: int | None = None,
     callback: Callback | None = None,
@@ -50,6 +51,8 @@ def solve(
     solution carries the truth and its metrics.
     op, solver, prior, noise: each a name (`wellposed list`), a mapping `{name:, params:}`, or an
     object; op may also be a list, the composition of its items (the first is applied last).
+    conditions: what else is known, for networks that take it: `{"edges": "edges.png"}`, with
+    whatever a measurement may be; a list of pictures goes one behind the other in the channels.
     device: "auto" takes a tensor's own device, and CUDA for everything else where there is one.
     seed: for the noise of a sample and for solvers that draw random numbers (None: 0).
     callback: sees an `IterationEvent` after each step; returning True stops.
@@ -70,8 +73,8 @@ def solve(
         seed=seed,
     )
     if measurement is None:
-        return pipe.demonstrate(callback=callback)
-    return pipe(measurement, callback=callback)
+        return pipe.demonstrate(conditions=conditions, callback=callback)
+    return pipe(measurement, conditions=conditions, callback=callback)
 
 
 def pipeline(
@@ -173,10 +176,16 @@ class Pipeline:
     seed: int | None
     _operators: dict[Any, AnyOperator] = attrs.field(factory=dict, init=False, repr=False)
 
-    def __call__(self, measurement: Any, *, callback: Callback | None = None) -> Solution:
+    def __call__(
+        self,
+        measurement: Any,
+        *,
+        conditions: Mapping[str, Any] | None = None,
+        callback: Callback | None = None,
+    ) -> Solution:
         """Restore one measurement, or a batch of them; see `solve`."""
         y = _as_tensor(measurement, self.device)
-        return self._run(self.operator_for(y), y, callback)
+        return self._run(self.operator_for(y), y, conditions, callback)
 
     def operator_for(self, y: Tensor) -> AnyOperator:
         """Return the operator, sized for a measurement."""
@@ -189,11 +198,13 @@ class Pipeline:
             self._operators[key] = built.to(device=y.device)
         return self._operators[key]
 
-    def demonstrate(self, *, callback: Callback | None = None) -> Solution:
+    def demonstrate(
+        self, *, conditions: Mapping[str, Any] | None = None, callback: Callback | None = None
+    ) -> Solution:
         """Degrade a sample picture, restore it, and compare."""
         operator, truth = _sample_for(self.op, self.op_params, self.device)
         y = _measure(operator, truth, self.noise, self.seed)
-        solution = self._run(operator, y, callback)
+        solution = self._run(operator, y, conditions, callback)
         assert isinstance(operator, ForwardOperator)
         baseline = operator.initial_estimate(y)
         metrics = None
@@ -206,12 +217,20 @@ class Pipeline:
             }
         return attrs.evolve(solution, truth=truth, baseline=baseline, metrics=metrics)
 
-    def _run(self, operator: AnyOperator, y: Tensor, callback: Callback | None) -> Solution:
-        problem, solver = self.prepared(operator, y)
+    def _run(
+        self,
+        operator: AnyOperator,
+        y: Tensor,
+        conditions: Mapping[str, Any] | None,
+        callback: Callback | None,
+    ) -> Solution:
+        problem, solver = self.prepared(operator, y, conditions)
         with torch.no_grad():
             return solver.solve(problem, callback=callback)
 
-    def prepared(self, operator: AnyOperator, y: Tensor) -> tuple[Problem, Solver]:
+    def prepared(
+        self, operator: AnyOperator, y: Tensor, conditions: Mapping[str, Any] | None = None
+    ) -> tuple[Problem, Solver]:
         """Return the problem for a measurement, and the solver, where the measurement is."""
         place = {"device": y.device, "dtype": real_partner(y.dtype)}
         problem = Problem(
@@ -220,6 +239,7 @@ class Pipeline:
             noise=None if self.noise is None else self.noise.to(**place),  # type: ignore[arg-type]
             prior=None if self.prior is None else self.prior.to(**place),  # type: ignore[arg-type]
             seed=self.seed,
+            conditions=build_conditions(conditions, y),
         )
         return problem, self.solver.to(**place)  # type: ignore[arg-type]
 

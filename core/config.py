@@ -3,6 +3,7 @@
     op: {name: blur, params: {kernel: {name: motion, params: {length: 9, angle: 30}}}}
     solver: {name: admm, params: {max_steps: 50}}
     prior: tv
+    conditions: {edges: edges.png}
     seed: 0
 
 `op` may be a list, the composition of its items (the first is applied last).
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 __all__ = ["ProblemConfig", "load_problem", "problem_from", "save_problem"]
 
 _COMPONENTS: Final = ("op", "solver", "prior", "noise")
-_KEYS: Final = (*_COMPONENTS, "device", "seed")
+_KEYS: Final = (*_COMPONENTS, "conditions", "device", "seed")
 _REQUIRED: Final = ("op", "solver")
 # An operator gets these from the measurement; a file may fix them, but need not.
 _SIZED: Final = ("in_shape", "dtype")
@@ -50,6 +51,7 @@ class ProblemConfig:
     solver: Any
     prior: Any = None
     noise: Any = None
+    conditions: Mapping[str, Any] | None = None
     device: str = "auto"
     seed: int | None = None
 
@@ -68,8 +70,8 @@ class ProblemConfig:
         """Restore a measurement (without one, a degraded sample); see `wellposed.solve`."""
         pipe = self.pipeline()
         if measurement is None:
-            return pipe.demonstrate(callback=callback)
-        return pipe(measurement, callback=callback)
+            return pipe.demonstrate(conditions=self.conditions, callback=callback)
+        return pipe(measurement, conditions=self.conditions, callback=callback)
 
     def simulate(self, picture: Any) -> Tensor:
         """Return the measurement of a picture; see `wellposed.simulate`."""
@@ -78,11 +80,13 @@ class ProblemConfig:
     def as_data(self) -> dict[str, Any]:
         """Return plain data, which `problem_from` reads back; objects with all their parameters.
 
-        Raises: ParameterError, with the path, for an object that no plugin declares.
+        Raises: ParameterError, with the path, for an object that no plugin declares, or a
+        condition that is no file.
         """
         register_types()
         data = {key: _plain(getattr(self, key), key) for key in _COMPONENTS}
-        data |= {"device": self.device, "seed": self.seed}
+        _check_conditions(self.conditions)
+        data |= {"conditions": self.conditions, "device": self.device, "seed": self.seed}
         return {key: value for key, value in data.items() if value is not None}
 
 
@@ -122,6 +126,7 @@ def problem_from(data: Mapping[str, Any], *, solver_needed: bool = True) -> Prob
     for kind in ("solver", "prior", "noise"):
         if kind in given:
             reg.build(None, kind, given[kind], path=kind)
+    _check_conditions(given.get("conditions"))
     _check_device(given.get("device", "auto"))
     _check_seed(given.get("seed"))
     return ProblemConfig(**{"solver": None, **given})
@@ -185,6 +190,25 @@ def _check_operator(given: Any, path: str) -> None:
     inside = f"{path}.params"
     typed = reg.structure_params(cls, params, path=inside, name=name)
     reg.check_missing(cls, {**dict.fromkeys(_SIZED), **typed}, inside, name=name)
+
+
+def _check_conditions(given: object) -> None:
+    """Check that conditions are paths; their files are read when there is a measurement."""
+    if given is None:
+        return
+    if not isinstance(given, Mapping):
+        raise ParameterError(
+            f"expected a mapping such as {{edges: edges.png}}; got {type(given).__name__}",
+            where="conditions",
+        )
+    for name, value in given.items():
+        paths = value if isinstance(value, list) else [value]
+        if not paths or not all(isinstance(path, str) for path in paths):
+            raise ParameterError(
+                f"expected a path, or a list of paths; got {type(value).__name__}. A tensor goes "
+                "into a file, .npy for instance.",
+                where=f"conditions.{name}",
+            )
 
 
 def _check_device(device: object) -> None:

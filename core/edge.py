@@ -15,8 +15,10 @@ import torch
 import wellposed.registry as reg
 from torch import Tensor
 from wellposed.registry import default_registry
+from wellposed.registry.errors import located
 
 from .bilinear import BilinearOperator
+from .conditions import ConditionMaker
 from .errors import IncompatibleError, ParameterError, ShapeError
 from .kernel import Kernel
 from .network import NetworkSpec
@@ -25,9 +27,16 @@ from .operator import ForwardOperator
 from .prior import Prior
 from .problem import AnyOperator
 from .solver import Solver
-from .space import Space
+from .space import Space, real_partner
 
-__all__ = ["build_noise", "build_operator", "build_prior", "build_solver", "register_types"]
+__all__ = [
+    "build_conditions",
+    "build_noise",
+    "build_operator",
+    "build_prior",
+    "build_solver",
+    "register_types",
+]
 
 _DTYPES = {
     "float32": torch.float32,
@@ -52,6 +61,7 @@ def register_types() -> None:
     reg.register_component_type(Solver, "solver")
     reg.register_component_type(NetworkSpec, "network")
     reg.register_component_type(Noise, "noise")
+    reg.register_component_type(ConditionMaker, "condition")
 
 
 def build_solver(given: Given, params: Mapping[str, Any] | None = None) -> Solver:
@@ -67,6 +77,44 @@ def build_prior(given: Given, params: Mapping[str, Any] | None = None) -> Prior 
 def build_noise(given: Given) -> Noise | None:
     """Return a noise model from a name, a mapping or an object; None stays None."""
     return None if given is None else _built("noise", Noise, given, None)
+
+
+def build_conditions(given: Mapping[str, Any] | None, like: Tensor) -> dict[str, Tensor]:
+    """Return conditions as tensors, where a measurement is and in its precision.
+
+    Each is a tensor, an array, a picture or a path, or a list of them, which are put one behind
+    the other in their channels.
+    Raises: ParameterError, ShapeError and what reading a picture raises, with the path.
+    """
+    if given is not None and not isinstance(given, Mapping):
+        raise ParameterError(
+            "expected a mapping of names and pictures, such as {'edges': 'edges.png'}; got "
+            f"{type(given).__name__}.",
+            where="conditions",
+        )
+    found = {}
+    for name, value in (given or {}).items():
+        with located(f"conditions.{name}"):
+            found[name] = _condition(value).to(device=like.device)
+            if found[name].is_floating_point():
+                found[name] = found[name].to(real_partner(like.dtype))
+    return found
+
+
+def _condition(value: Any) -> Tensor:
+    from .images import to_tensor
+
+    if isinstance(value, Tensor):
+        return value
+    if not isinstance(value, (list, tuple)):
+        return to_tensor(value)
+    parts = [_condition(item) for item in value]
+    if not parts or len({(*part.shape[:-3], *part.shape[-2:]) for part in parts}) != 1:
+        raise ShapeError(
+            "expected one picture or several of one size; got "
+            f"{', '.join(str(tuple(part.shape)) for part in parts) or 'an empty list'}."
+        )
+    return torch.cat(parts, -3)
 
 
 def build_operator(

@@ -48,7 +48,8 @@ def _move(value: object, device: torch.device | None, dtype: torch.dtype | None)
         moved = type(value)(_move(v, device, dtype) for v in value)
         return value if all(a is b for a, b in zip(moved, value, strict=True)) else moved
     if isinstance(value, dict):
-        return {k: _move(v, device, dtype) for k, v in value.items()}
+        parts = {k: _move(v, device, dtype) for k, v in value.items()}
+        return value if all(parts[k] is v for k, v in value.items()) else parts
     if attrs.has(type(value)):
         return _move_fields(value, device, dtype)
     return value

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Final, cast, final
 
 import torch
@@ -62,7 +62,8 @@ class Network(nn.Module, ABC):
     channels: of the picture that it takes. out_channels: of the one that it gives; None: as many.
     scale: how much larger that is. size: the one height and width that it takes; None: any.
     conditions: the pictures that it needs beside x, such as a mask, and their channels; they are
-    as large as x.
+    as large as x. measured: those of them that were measured as x was, such as other frames of a
+    video: `channels` each, and in the network's range. The others come as they are.
     value_range: where pictures lie. A network for [-1, 1] takes the measurement `2 y - A 1` of
     the picture `2 x - 1`, which keeps every linear A. complex_valued: whether pictures are.
 
@@ -80,6 +81,7 @@ class Network(nn.Module, ABC):
         scale: int = 1,
         size: int | None = None,
         conditions: Mapping[str, int] | None = None,
+        measured: Collection[str] = (),
         value_range: tuple[float, float] = (0.0, 1.0),
         complex_valued: bool = False,
     ) -> None:
@@ -89,6 +91,13 @@ class Network(nn.Module, ABC):
         self.scale = scale
         self.size = size
         self.conditions = dict(conditions or {})
+        self.measured = tuple(measured)
+        for name in self.measured:
+            if name not in self.conditions or self.conditions[name] % channels:
+                raise ParameterError(
+                    f"measured expects names of conditions that have a multiple of {channels} "
+                    f"channels, as x; got {name!r} of {self.conditions}."
+                )
         self.value_range = value_range
         self.complex_valued = complex_valued
 

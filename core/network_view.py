@@ -10,11 +10,18 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from .colour import ChannelOf, Luminance, of_ones, studio_range
+from .colour import Luminance, of_ones, studio_range
+from .conditions import (
+    apart,
+    check_conditions,
+    check_taken,
+    found_condition,
+    sized_condition,
+    together,
+)
 from .errors import IncompatibleError, ParameterError, ShapeError
 from .network import Network, SplitNetwork
 from .operator import ForwardOperator
-from .parts import parts_of
 from .space import real_partner
 from .tiling import Tiling
 
@@ -50,8 +57,10 @@ class NetworkView:
 
     seen: what the network takes, in tiles where there are some: the target itself, or the
     operator's initial estimate in the network's range. value_range: that range, [low, high].
-    conditions: fields of the operator, or of its parts, by name, in the form of `seen`. base: what
-    is added to the head, as v.
+    conditions: those that were given, else fields of the operator, or of its parts, by name; in
+    the form of `seen`. What the network calls `measured` was measured by the same operator, and is
+    treated as the measurement is: its luminance, its range, its estimate. base: what is added to
+    the head, as v.
     Shapes: target `(*batch, *operator.out_space.shape)`, v `(*batch, *operator.in_space.shape)`;
     z `(*batch, T, C', h, w)`, where there is no T unless there are several tiles.
     Cost: nothing but the range's arithmetic for a network that fits. A context encoder of the
@@ -79,23 +88,31 @@ class NetworkView:
         feed: str | None = None,
         overlap: int | None = None,
         grey_levels: bool = False,
+        conditions: Mapping[str, Tensor] | None = None,
     ) -> Self:
         """Return the view of one measurement.
 
         feed: 'measurement' or 'estimate'; None: a network that enlarges takes the measurement,
         any other the estimate. overlap: pixels that neighbouring tiles share; None: see `Tiling`.
         grey_levels: whether the network was trained on luminance, and pictures of one channel are
-        not; no matter for other networks and pictures.
+        not; no matter for other networks and pictures. conditions: by name, `(*batch, C, H, W)`
+        as large as what the network is given, or what is `measured` as large as the measurement;
+        fewer batch axes: for all samples.
         Raises: IncompatibleError, or ShapeError for the size, when the network cannot give the
-        operator's pictures; ParameterError; DtypeError.
+        operator's pictures, or lacks a condition, or takes none of that name; ParameterError;
+        DtypeError; DeviceError.
         """
         feed = feed or ("measurement" if network.scale > 1 else "estimate")
         if feed not in FEEDS:
             raise ParameterError(f"feed expects one of {FEEDS}; got {feed!r}.")
         _check(network, operator, feed)
         levels = grey_levels and network.channels == operator.in_space.shape[0] == 1
+        given = check_conditions(
+            conditions or {}, measurement, operator.out_space.batch_of(measurement)
+        )
+        check_taken(network, given)
         with torch.autocast(measurement.device.type, enabled=False):
-            return cls._of(network, operator, measurement, feed, overlap, levels)
+            return cls._of(network, operator, measurement, feed, overlap, levels, given)
 
     @classmethod
     def _of(
@@ -106,23 +123,25 @@ class NetworkView:
         feed: str,
         overlap: int | None,
         levels: bool,
+        given: Mapping[str, Tensor],
     ) -> Self:
-        luminance = None
+        luminance, colour = None, operator
         if _is_luminance(network, operator):
             luminance = Luminance.of(operator, measurement)
             operator, measurement = luminance.operator, luminance.measurement
         low, high = studio_range(network.value_range) if levels else network.value_range
-        target = measurement
-        if (low, high) != (0.0, 1.0):
-            ones = of_ones(operator, measurement.device)
-            target = (high - low) * measurement + low * ones
-        if feed == "measurement":
-            seen = target
-        else:
-            seen = operator.initial_estimate(measurement)
-            seen = seen if (low, high) == (0.0, 1.0) else low + (high - low) * seen
+        target = _in_range(measurement, operator, (low, high))
+        seen = target if feed == "measurement" else _estimate(measurement, operator, (low, high))
         network._check_dtype(seen)
-        conditions = _conditions(network, operator, seen)
+        conditions = {}
+        for name in network.conditions:
+            value = found_condition(network, name, operator, given)
+            if name in network.measured:
+                y = apart(network, name, value, colour, seen.shape[:-3])
+                y = y if luminance is None else Luminance.of(colour, y).measurement
+                into = _in_range if feed == "measurement" else _estimate
+                value = together(network, into(y, operator, (low, high)))
+            conditions[name] = sized_condition(network, name, value, operator, seen)
         if seen.shape[-3] != network.channels:
             seen = seen.expand(*seen.shape[:-3], network.channels, *seen.shape[-2:])
         tiling = _tiling(network, operator, seen, overlap)
@@ -314,28 +333,16 @@ def _tiling(
     )
 
 
-def _conditions(network: Network, operator: ForwardOperator, seen: Tensor) -> dict[str, Tensor]:
-    found = {}
-    for name, channels in network.conditions.items():
-        values = (getattr(part, name, None) for part in parts_of(operator))
-        value = next((v for v in values if isinstance(v, Tensor)), None)
-        if value is None:
-            raise IncompatibleError(
-                f"{type(network).__name__} needs {name}, which {operator.name} has not. Take a "
-                "network without that condition."
-            )
-        if value.ndim == 4 and value.shape[0] == 1:
-            value = value[0]  # for all samples, of which there may be one without a batch axis
-        if value.ndim > 2 and isinstance(operator, ChannelOf):
-            value = value[..., :1, :, :]  # as all others
-        size = tuple(seen.shape[-2:])
-        own = value.shape[-3] if value.ndim > 2 else 1
-        if value.shape[-2:] != size or own not in (1, channels):
-            raise IncompatibleError(
-                f"{type(network).__name__} needs {name} of shape {(channels, *size)}, as large as "
-                f"what it is given; that of {operator.name} is {tuple(value.shape)}. Take the "
-                "other feed, or a network without that condition."
-            )
-        value = value.to(device=seen.device, dtype=real_partner(seen.dtype))
-        found[name] = value.expand(*value.shape[:-3], channels, *size)
-    return found
+def _in_range(y: Tensor, operator: ForwardOperator, value_range: tuple[float, float]) -> Tensor:
+    """Return what a measurement is of pictures in the network's range."""
+    low, high = value_range
+    if (low, high) == (0.0, 1.0):
+        return y
+    return (high - low) * y + low * of_ones(operator, y.device)
+
+
+def _estimate(y: Tensor, operator: ForwardOperator, value_range: tuple[float, float]) -> Tensor:
+    """Return the operator's initial estimate, in the network's range."""
+    low, high = value_range
+    estimate = operator.initial_estimate(y)
+    return estimate if (low, high) == (0.0, 1.0) else low + (high - low) * estimate

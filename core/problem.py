@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Self
+from collections.abc import Mapping
+from typing import Any, Self
 
 import attrs
 import torch
 from torch import Tensor
 
 from .bilinear import BilinearOperator
+from .conditions import check_conditions
 from .errors import ParameterError
 from .moves import move
 from .noise import Noise
@@ -22,6 +24,14 @@ __all__ = ["AnyOperator", "Problem"]
 AnyOperator = ForwardOperator | NonlinearOperator | BilinearOperator
 
 
+def _own_copy(given: Any) -> Any:
+    return dict(given) if isinstance(given, Mapping) else given  # else: refused below
+
+
+def _shapes(conditions: Mapping[str, Tensor]) -> str:
+    return str({name: tuple(value.shape) for name, value in conditions.items()})
+
+
 @attrs.frozen(eq=False, kw_only=True)
 class Problem:
     """Find x with `operator(x)` close to `measurement`, and likely under `prior`.
@@ -29,9 +39,14 @@ class Problem:
     The objective of the variational solvers is `D(A x) + R(x)`, with the data term D of `noise`
     (`1/2 |A x - y|^2` for Gaussian noise, and when there is none) and the prior's own weight in R.
 
+    conditions: by name, what else is known and a network may use: a map of the picture's edges,
+    the frames before and after. A solver that takes none refuses them.
+
     Shapes: measurement `(*batch, *operator.out_space.shape)`; initial, where to start,
-    `(*batch, *operator.in_space.shape)`.
-    Raises: ShapeError, DtypeError, DeviceError from the operator's own checks.
+    `(*batch, *operator.in_space.shape)`; conditions `(*batch, C, H, W)`, or fewer batch axes, for
+    all samples: how large, the network says (see `NetworkView`).
+    Raises: ShapeError, DtypeError, DeviceError from the operator's own checks, and those of the
+    conditions; ParameterError.
     """
 
     operator: AnyOperator
@@ -40,6 +55,7 @@ class Problem:
     prior: Prior | None = None
     initial: Tensor | None = attrs.field(default=None, repr=False)
     seed: int | None = None
+    conditions: Mapping[str, Tensor] = attrs.field(factory=dict, converter=_own_copy, repr=_shapes)
 
     def __attrs_post_init__(self) -> None:
         op = self.operator
@@ -54,6 +70,7 @@ class Problem:
                 f"Problem.operator expects an operator; got {type(op).__name__}. "
                 "wellposed.solve() takes names."
             )
+        check_conditions(self.conditions, self.measurement, self.batch)
 
     @property
     def image_space(self) -> Space:

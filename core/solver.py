@@ -102,15 +102,25 @@ class Solver(Component):
     """Whether, without a prior, s times the measurement gives s times the picture. What learns
     from pictures in [0, 1] knows their scale."""
 
+    takes_conditions: ClassVar[bool] = False
+    """Whether it makes use of `Problem.conditions`; otherwise a problem that has some is refused,
+    since it would be solved as if nobody had given them."""
+
     def solve(self, problem: Problem, *, callback: Callback | None = None) -> Solution:
         """Solve the problem; gradients follow the caller's grad mode (`wellposed.solve`: none).
 
         `callback` sees an `IterationEvent` after every step, and stops the solve by returning
         True.
-        Raises: IncompatibleError when the solver cannot use the operator, prior or noise. A
-        failed iteration is no error: see `Solution.status` and `Solution.require`.
+        Raises: IncompatibleError when the solver cannot use the operator, prior, noise or
+        conditions. A failed iteration is no error: see `Solution.status` and `Solution.require`.
         """
         self.needs.check(self.name, problem)
+        if problem.conditions and not self.takes_conditions:
+            raise IncompatibleError(
+                f"{self.name} takes no conditions; got {', '.join(problem.conditions)}. Leave them "
+                "out, or take a solver with a network that uses them, such as `dlnet`.",
+                where="conditions",
+            )
         notify("wellposed_solve_started", problem=problem, solver=self)
         started = time.perf_counter()
         found = self._solve(problem, callback)

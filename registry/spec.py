@@ -14,7 +14,16 @@ PROJECT: Final = "wellposed"
 hookspec = pluggy.HookspecMarker(PROJECT)
 hookimpl = pluggy.HookimplMarker(PROJECT)
 
-KINDS: Final = ("operator", "bilinear", "kernel", "prior", "solver", "network", "noise")
+KINDS: Final = (
+    "operator",
+    "bilinear",
+    "kernel",
+    "prior",
+    "solver",
+    "network",
+    "noise",
+    "condition",
+)
 """The kinds this version can build. Others are listed as "needs a newer wellposed"."""
 
 _NOUNS: Final = {"bilinear": "bilinear operator", "noise": "noise model"}

@@ -25,6 +25,7 @@ EXAMPLES = {
     "solver": 4,
     "network": 6,
     "noise": 20,
+    "condition": 12,
 }
 SEARCH = bool(os.environ.get("WELLPOSED_SEARCH"))
 OURS = [s for s in default_registry().specs() if s.dist == "wellposed" and s.kind in EXAMPLES]

@@ -19,7 +19,9 @@ __all__ = ["info", "list_components", "plugins", "version"]
 def list_components(
     kind: Annotated[
         str | None,
-        typer.Argument(help="operator, bilinear, kernel, prior, solver, network or noise."),
+        typer.Argument(
+            help="operator, bilinear, kernel, prior, solver, network, noise or condition."
+        ),
     ] = None,
     tag: Annotated[str | None, typer.Option(help="Only those with this tag.")] = None,
     debug: Debug = False,

@@ -55,6 +55,15 @@ def solve(
     ] = None,
     noise: NoiseName = None,
     noise_params: NoiseParams = None,
+    conditions: Annotated[
+        Names | None,
+        typer.Option(
+            "--condition",
+            metavar="NAME=FILE",
+            help="What else is known: edges=edges.png. A name given again puts pictures one "
+            "behind the other; for many pictures, a folder with files of their names.",
+        ),
+    ] = None,
     out: Annotated[
         Path | None, typer.Option("-o", "--out", help="A file, or a folder for several pictures.")
     ] = None,
@@ -82,11 +91,14 @@ def solve(
     -p kernel=motion -p kernel.params.length=9. `wellposed info NAME` shows the parameters.
     """
     from ..config import problem_from
+    from .given import conditions_from
     from .outputs import plan, plan_kernels, refuse_overwriting
 
     data = _problem(config, op, op_params, noise, noise_params, device, seed)
     _merge(data, "solver", solver, solver_params, "-s")
     _merge(data, "prior", prior, prior_params, "-r")
+    if conditions:
+        data["conditions"] = {**(data.get("conditions") or {}), **conditions_from(conditions)}
     pipe = problem_from(data).pipeline()
     targets = plan(images, out, tail="-restored", bits=bits, force=force)
     if report is not None:
@@ -210,10 +222,12 @@ def _solve_one(
 ) -> Entry | None:
     from ..images import write
     from ..solution import Status
+    from .given import conditions_for
 
     source, target, kernel = job
     picture, tensor = _load(source)
-    solution = pipe(tensor, callback=bar).require()
+    given = conditions_for(data.get("conditions"), source)
+    solution = pipe(tensor, conditions=given, callback=bar).require()
     write(target, solution.image, bits=bits, like=picture)
     if kernel is not None:
         solution.save_kernel(kernel)

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .guard import FAILED, Debug, guarded
-from .values import parameters
 
 if TYPE_CHECKING:
     from ..training.engine import Observer, TrainingResult
@@ -58,6 +57,7 @@ def train(
     from ..training.engine import train as run
     from ..training.installed import find_recipe
     from ..training.recipe import load_recipe
+    from .values import parameters  # PyYAML, which a listing need not load
 
     loaded = load_recipe(find_recipe(recipe), changes=parameters(changes or [], "--set"))
     with _plain_warnings(), _progress() as observer:

@@ -21,6 +21,7 @@ except ModuleNotFoundError as error:
 from . import strategies
 from .bilinear_kit import BilinearKit
 from .cases import PriorCase, SolverCase
+from .condition_kit import ConditionKit
 from .engine import CheckFailure, CheckResult, Kit, Trial
 from .kernel_kit import KernelKit
 from .network_kit import NetworkKit
@@ -35,6 +36,7 @@ __all__ = [
     "BilinearKit",
     "CheckFailure",
     "CheckResult",
+    "ConditionKit",
     "KernelKit",
     "Kit",
     "NetworkKit",

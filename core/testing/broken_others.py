@@ -1,8 +1,9 @@
-"""A kernel, a prior and a noise model with one fault at a time; see `broken`."""
+"""A kernel, a prior, a noise model and a condition with one fault at a time; see `broken`."""
 
 from __future__ import annotations
 
-from typing import Any, Final
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 import torch
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from wellposed.registry import param
 
+from ..conditions import ConditionMaker
 from ..errors import ParameterError
 from ..kernel import Kernel
 from ..noise import Noise
@@ -20,13 +22,19 @@ from .broken import NONE, FaultyBlur
 from .cases import PriorCase
 from .strategies import image_shapes
 
+if TYPE_CHECKING:
+    from ..training.distributions import Draws
+
 __all__ = [
+    "CONDITION_FAULTS",
     "KERNEL_FAULTS",
     "NOISE_FAULTS",
     "PRIOR_FAULTS",
+    "FaultyCondition",
     "FaultyKernel",
     "FaultyNoise",
     "FaultyPrior",
+    "faulty_conditions",
     "faulty_kernels",
     "faulty_noises",
     "faulty_priors",
@@ -262,3 +270,49 @@ class FaultyNoise(Noise):
 def faulty_noises(fault: str = NONE) -> st.SearchStrategy[FaultyNoise]:
     """Draw noise of several levels."""
     return st.builds(FaultyNoise, sigma=st.sampled_from([0.05, 0.3]), fault=st.just(fault))
+
+
+# ---- condition ----------------------------------------------------------------------------------
+
+CONDITION_FAULTS: Final = {
+    "one for the batch": "test_has_four_axes",
+    "wrong dtype": "test_has_four_axes",
+    "divides by zero": "test_has_four_axes",
+    "drawn for its own samples": "test_processes_share_the_batch",
+    "mean over the batch": "test_samples_are_on_their_own",
+    "writes into its input": "test_input_is_not_modified",
+    "random": "test_call_changes_nothing",
+}
+
+
+@attrs.frozen(eq=False, kw_only=True)
+class FaultyCondition(ConditionMaker):
+    """The picture times a number drawn for each sample, measured; wrong in one way.
+
+    Source: the definition.
+    """
+
+    most: float = param(1.0, doc="the largest number")
+    fault: str = param(NONE, doc="what is wrong")
+
+    def make(self, x: Tensor, *, measure: Callable[[Tensor], Tensor], draws: Draws) -> Tensor:
+        """Return it."""
+        own = self.fault == "drawn for its own samples"
+        numbers = torch.from_numpy(draws.numbers.random(len(x) if own else draws.batch))
+        numbers = self.most * (numbers if own else draws.here(numbers))
+        if self.fault == "random":
+            numbers = torch.rand(len(x), dtype=torch.float64)
+        if self.fault == "writes into its input":
+            x.mul_(0.5)
+        found = measure(_events(numbers) * x)
+        if self.fault == "mean over the batch":
+            found = found - found.mean()
+        if self.fault == "divides by zero":
+            found = found / 0
+        found = found.to(torch.float16 if self.fault == "wrong dtype" else x.dtype)
+        return found.mean(0) if self.fault == "one for the batch" else found
+
+
+def faulty_conditions(fault: str = NONE) -> st.SearchStrategy[FaultyCondition]:
+    """Draw small and large numbers."""
+    return st.builds(FaultyCondition, most=st.sampled_from([0.5, 3.0]), fault=st.just(fault))

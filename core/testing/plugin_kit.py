@@ -15,6 +15,7 @@ from typing import ClassVar
 from wellposed.registry import KINDS, ComponentSpec, Registry, default_registry
 
 from ..bilinear import BilinearOperator
+from ..conditions import ConditionMaker
 from ..errors import ParameterError
 from ..kernel import Kernel
 from ..network import NetworkSpec
@@ -36,6 +37,7 @@ _BASES: dict[str, tuple[type, ...]] = {
     "solver": (Solver,),
     "network": (NetworkSpec,),
     "noise": (Noise,),
+    "condition": (ConditionMaker,),
 }
 _NEED_EXAMPLES = tuple(_BASES)
 # What an f-string would fill in: {name}, {name.attribute}, {name!r}, {name:.2f}.

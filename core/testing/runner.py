@@ -9,6 +9,7 @@ from wellposed.registry import Registry
 
 from ..errors import ParameterError
 from .bilinear_kit import BilinearKit
+from .condition_kit import ConditionKit
 from .engine import CheckResult, timed
 from .kernel_kit import KernelKit
 from .network_kit import NetworkKit
@@ -28,6 +29,7 @@ KITS: dict[str, type[Any]] = {
     "solver": SolverKit,
     "network": NetworkKit,
     "noise": NoiseKit,
+    "condition": ConditionKit,
     "plugin": PluginKit,
 }
 

@@ -184,7 +184,7 @@ class SolverKit(ComponentKit[SolverCase]):
 
     @check()
     def test_refuses_what_it_cannot_use(self, trial: T) -> None:
-        """An unknown prior, a missing one, another noise or operator: IncompatibleError."""
+        """An unknown prior, a missing one, another noise or operator, conditions: an error."""
         case = trial.subject
         needs, problem = case.solver.needs, case.problem
         wrong: list[tuple[str, Problem]] = []
@@ -197,6 +197,9 @@ class SolverKit(ComponentKit[SolverCase]):
         if NonlinearOperator not in needs.operators:
             op: Any = _Squared(space=problem.operator.out_space)
             wrong.append(("a nonlinear operator", _with(problem, operator=op, initial=None)))
+        if not case.solver.takes_conditions:
+            odd = {"odd": problem.measurement.real.new_zeros(1, 1, 1)}
+            wrong.append(("conditions", _with(problem, conditions=odd)))
         for what, given in wrong:
             try:
                 case.solver.solve(given)

@@ -16,6 +16,7 @@ import importlib
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from .distributions import Draws
     from .engine import TrainingResult, train
     from .installed import InstalledWeights, installed_weights, verify_weights
     from .recipe import Recipe, load_recipe, recipe_from
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from .weights import load_weights, read_weights, save_weights
 
 __all__ = [
+    "Draws",
     "InstalledWeights",
     "Recipe",
     "TrainingResult",
@@ -39,6 +41,7 @@ __all__ = [
 ]
 
 _WHERE: Final = {
+    "Draws": "distributions",
     "InstalledWeights": "installed",
     "Recipe": "recipe",
     "TrainingResult": "engine",

@@ -1,4 +1,4 @@
-"""From the operators of a recipe to one batched operator and one noise model for each step."""
+"""From a recipe to each step's batched operator, noise model, and conditions beside them."""
 
 from __future__ import annotations
 
@@ -7,9 +7,12 @@ from typing import Any
 
 import attrs
 import torch
+import wellposed.registry as reg
 from torch import Tensor
+from wellposed.registry.errors import located
 
-from ..edge import build_noise, build_operator
+from ..conditions import ConditionMaker
+from ..edge import build_noise, build_operator, register_types
 from ..errors import IncompatibleError, ParameterError, WellposedError
 from ..moves import fields_of
 from ..noise import Noise
@@ -25,15 +28,19 @@ __all__ = ["Degradation"]
 class Degradation:
     """The distribution of operators, and of noise, that a solver is trained for.
 
-    `operators` are applied from the last to the first, as in `A @ B`.
+    `operators` are applied from the last to the first, as in `A @ B`. `makers` make the conditions
+    that go with a measurement: components by the name of the condition, or what builds them.
     """
 
     operators: tuple[Any, ...]
     noise: Any = None
+    makers: Mapping[str, Any] = attrs.field(factory=dict)
     _fixed: dict[Any, Any] = attrs.field(init=False, factory=dict, repr=False)
 
     @classmethod
-    def from_data(cls, operator: Any, noise: Any) -> Degradation:
+    def from_data(
+        cls, operator: Any, noise: Any, conditions: Mapping[str, Any] | None = None
+    ) -> Degradation:
         """Return the distribution that a recipe describes.
 
         Raises: ParameterError with the path of the entry.
@@ -50,7 +57,7 @@ class Degradation:
                     where=path,
                 )
         trees = tuple(parse(item, path) for item, path in zip(given, paths, strict=True))
-        return cls(trees, parse(noise, "noise"))
+        return cls(trees, parse(noise, "noise"), dict(conditions or {}))
 
     def operator(self, space: Space, draws: Draws) -> ForwardOperator:
         """Return the operator of a step for pictures of `space`, on the device of the draws.
@@ -118,15 +125,43 @@ class Degradation:
         whole[draws.own] = clean
         return _for_batch(noise, draws).sample(whole, draws.fields)[draws.own]
 
-    def check(self, space: Space, batch: int = 2) -> None:
-        """Build and apply an operator once, so that a mistake shows before the data is read.
+    def conditions(
+        self, x: Tensor, operator: ForwardOperator, noise: Noise | None, draws: Draws
+    ) -> dict[str, Tensor]:
+        """Return the conditions of a step, made of the true pictures of this rank.
 
-        Raises: what `operator` raises.
+        They come last of all that is drawn, in the order of their names.
+        Raises: ParameterError and its kin, with the path of the entry.
+        """
+        found = {}
+        for name, maker in sorted(self._makers().items()):
+            with located(f"conditions.{name}"):
+                found[name] = maker.to(device=x.device).make(
+                    x, measure=lambda v: self.measure(operator(v), noise, draws), draws=draws
+                )
+        return found
+
+    def _makers(self) -> dict[str, ConditionMaker]:
+        if "makers" not in self._fixed:
+            register_types()
+            self._fixed["makers"] = {
+                name: reg.build(None, "condition", given, path=f"conditions.{name}")
+                for name, given in self.makers.items()
+            }
+        kept: dict[str, ConditionMaker] = self._fixed["makers"]
+        return kept
+
+    def check(self, space: Space, batch: int = 2) -> None:
+        """Build and apply everything once, so that a mistake shows before the data is read.
+
+        Raises: what `operator` and `conditions` raise.
         """
         draws = draws_for(0, 0, stream=1, batch=batch)
         op = self.operator(space, draws)
-        y = op(torch.zeros((batch, *space.shape), dtype=space.dtype))
-        self.measure(y, self.noise_model(draws), draws)
+        x = torch.zeros((batch, *space.shape), dtype=space.dtype)
+        noise = self.noise_model(draws)
+        self.measure(op(x), noise, draws)
+        self.conditions(x, op, noise, draws)
 
 
 def _built(tree: Any, path: str, space: Space, draws: Draws) -> ForwardOperator:

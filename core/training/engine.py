@@ -123,6 +123,8 @@ class _Run:
         self.batches, self.held, self.folder = batches, held, folder
         self.space = Space(batches.shape)
         self.learner = _on_device(learner, fabric.device)
+        if fabric.world_size > 1:
+            _make_broadcastable(self.learner)
         self.strategies = build_strategies(
             recipe, fabric=fabric, learner=self.learner, degradation=degradation,
             batches=batches, held=held,
@@ -207,9 +209,9 @@ class _Run:
         )  # fmt: skip
         for strategy in self.strategies.values():
             draws = strategy.choose(draws)
-        x, y, operator, noise = measured(sample, self.degradation, self.space, draws)
+        x, y, operator, noise, conditions = measured(sample, self.degradation, self.space, draws)
         with mixed_precision(fabric.device, recipe.precision):
-            restored = self.module(y, operator, noise)
+            restored = self.module(y, operator, noise, conditions)
         loss = total_loss(recipe.loss, restored, truth=x, measurement=y, operator=operator)
         outcome = Outcome(
             step=step, restored=restored, truth=x, measurement=y, operator=operator, draws=draws
@@ -310,6 +312,16 @@ def _check_early(recipe: Recipe, degradation: Degradation | None) -> None:
     if degradation is None or data.kind != "pictures" or not data.sides or data.colour == "as_is":
         return
     degradation.check(Space((3 if data.colour == "rgb" else 1, *data.sides)))
+
+
+def _make_broadcastable(learner: Learner) -> None:
+    """Give buffers back the strides that torch wants where it sends them to other processes.
+
+    Channels last leaves those of one channel with strides of which it says, for a single buffer,
+    that "some elements ... refer to a single memory location".
+    """
+    for buffer in learner.buffers():
+        buffer.data = buffer.data.clone(memory_format=torch.contiguous_format)
 
 
 def _on_device(learner: Learner, device: torch.device) -> Learner:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Collection, Mapping
 from typing import Any, Protocol, cast, runtime_checkable
 
 import attrs
 import torch
 import wellposed.registry as reg
 from torch import Tensor, nn
+from wellposed.registry.errors import suggestion
 
 from ..edge import build_solver
 from ..errors import IncompatibleError, ParameterError
@@ -40,9 +42,17 @@ class Learner(nn.Module, ABC):
 
     @abstractmethod
     def forward(
-        self, y: Tensor, operator: ForwardOperator | None, noise: Noise | None = None
+        self,
+        y: Tensor,
+        operator: ForwardOperator | None,
+        noise: Noise | None = None,
+        conditions: Mapping[str, Tensor] | None = None,
     ) -> Tensor:
         """Return pictures `(b, C, H, W)`."""
+
+    def conditions(self) -> Collection[str] | None:
+        """Return the names of the conditions that it takes; None: it cannot tell."""
+        return None
 
     @abstractmethod
     def weights(self) -> nn.Module:
@@ -70,15 +80,30 @@ class SolverLearner(Learner):
         self.networks = nn.ModuleDict(modules)
 
     def forward(
-        self, y: Tensor, operator: ForwardOperator | None, noise: Noise | None = None
+        self,
+        y: Tensor,
+        operator: ForwardOperator | None,
+        noise: Noise | None = None,
+        conditions: Mapping[str, Tensor] | None = None,
     ) -> Tensor:
         """Return what the solver finds."""
         assert operator is not None
-        problem = Problem(operator=operator, measurement=y, noise=noise)
+        problem = Problem(
+            operator=operator, measurement=y, noise=noise, conditions=conditions or {}
+        )
         if isinstance(self.solver, DirectSolver):
             found = self.solver._reconstruct(problem)
             return found if isinstance(found, Tensor) else found.image
         return self.solver._solve(problem, None).image
+
+    def conditions(self) -> Collection[str] | None:
+        """Return those of its networks, if the solver passes any on."""
+        if not self.solver.takes_conditions:
+            return ()
+        networks = list(self.networks.values())
+        if not all(isinstance(network, Network) for network in networks):
+            return None
+        return [name for network in networks for name in cast(Network, network).conditions]
 
     def weights(self) -> nn.Module:
         """Return the network, or all of them under the names of their fields."""
@@ -104,7 +129,11 @@ class NetworkLearner(Learner):
         self.feed = feed
 
     def forward(
-        self, y: Tensor, operator: ForwardOperator | None, noise: Noise | None = None
+        self,
+        y: Tensor,
+        operator: ForwardOperator | None,
+        noise: Noise | None = None,
+        conditions: Mapping[str, Tensor] | None = None,
     ) -> Tensor:
         """Return the network's picture."""
         network = self.network
@@ -112,8 +141,12 @@ class NetworkLearner(Learner):
             return cast(Tensor, network(self._seen(y, operator)))
         if operator is None:  # pairs: y lies in the range of pictures, as far as anyone knows
             return network.to_picture(network(network.from_picture(y)))
-        view = NetworkView.of(network, operator, y, feed=self.feed)
+        view = NetworkView.of(network, operator, y, feed=self.feed, conditions=conditions)
         return view.picture(view.output())
+
+    def conditions(self) -> Collection[str] | None:
+        """Return the network's."""
+        return tuple(self.network.conditions) if isinstance(self.network, Network) else ()
 
     def weights(self) -> nn.Module:
         """Return the network."""
@@ -132,6 +165,19 @@ def build_learner(recipe: Recipe) -> Learner:
     Raises: ParameterError, UnknownComponent and their kin, with the path of the entry.
     """
     torch.manual_seed(recipe.seed)
+    learner = _learner(recipe)
+    known = learner.conditions()
+    for name in recipe.conditions or ():
+        if known is not None and name not in known:
+            raise ParameterError(
+                f"what is trained takes no condition {name!r}.{suggestion(name, tuple(known))} "
+                f"It takes: {', '.join(known) or 'none'}",
+                where=f"conditions.{name}",
+            )
+    return learner
+
+
+def _learner(recipe: Recipe) -> Learner:
     if recipe.network is not None:
         return NetworkLearner(_network(recipe.network, recipe.seed), recipe.feed)
     solver: Any = build_solver(recipe.solver)

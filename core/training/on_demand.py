@@ -112,11 +112,11 @@ class OnDemand(Strategy):
                 sample = held[number]
                 for level in range(self._levels.count):
                     draws = self._draws(number, level)
-                    x, y, operator, noise = measured(
+                    x, y, operator, noise, conditions = measured(
                         sample, self._degradation, Space(held.shape), draws
                     )
                     assert x is not None
-                    scores = psnr(learner(y, operator, noise).float(), x)
+                    scores = psnr(learner(y, operator, noise, conditions).float(), x)
                     found[level] += scores.clamp(_LEAST, _MOST).mean()
         learner.train(training)
         return [float(score) for score in found / rounds]

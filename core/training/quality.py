@@ -53,8 +53,8 @@ def _one(
     degradation: Degradation | None,
     draws: Draws,
 ) -> dict[str, float]:
-    x, y, operator, noise = measured(sample, degradation, Space(batches.shape), draws)
-    restored = learner(y, operator, noise).float()
+    x, y, operator, noise, conditions = measured(sample, degradation, Space(batches.shape), draws)
+    restored = learner(y, operator, noise, conditions).float()
     if x is None:
         assert operator is not None
         return {"residual": float((operator(restored) - y).abs().square().mean())}

@@ -13,8 +13,10 @@
     steps: 100000
 
 `wellposed.training.distributions` lists what `{uniform: [0, 3]}` may be instead. Training for one
-level is a recipe with constants; rigid-joint training, one with distributions. On top of that:
+level is a recipe with constants; rigid-joint training, one with distributions. `conditions` says
+how what a network needs beside the measurement is made of the true pictures. On top of that:
 
+    conditions: {edges: canny}
     levels: {parameter: operator.params.kernel.params.width, count: 5, sampling: on_demand}
     levels: {count: 30, weighting: uncertainty}
     loss: [{norm: l2}, {norm: l2, on: measurement, weight: 0.5}]
@@ -125,6 +127,11 @@ class Recipe:
     )
     operator: Any = param(None, doc="the operators, outermost first; parameters may be drawn")
     noise: Any = param(None, doc="the noise model; parameters may be drawn")
+    conditions: Any = param(
+        None,
+        doc="what else a network needs, by name, each made of the true picture by a component of "
+        "kind condition: a name, or a mapping of name and params",
+    )
     data: DataRecipe = param(DataRecipe(), doc="crops and their variations")
     loss: tuple[LossTerm, ...] = param((LossTerm(),), doc="the terms of the loss")
     optimiser: OptimiserRecipe = param(OptimiserRecipe(), doc="the optimiser")
@@ -182,7 +189,35 @@ class Recipe:
                 f"only pictures may be resampled, or cut; of {kind}, y would no longer be A x",
                 where="data.scales",
             )
+        self._check_conditions()
         self._check_strategies()
+
+    def _check_conditions(self) -> None:
+        given = self.conditions
+        if given is None:
+            return
+        if not isinstance(given, Mapping) or not given:
+            raise ParameterError(
+                "expected names of conditions and what makes them, as in {edges: canny}; got "
+                f"{'an empty mapping' if given == {} else type(given).__name__}",
+                where="conditions",
+            )
+        for name, maker in given.items():
+            if not isinstance(maker, str | Mapping):
+                raise ParameterError(
+                    f"expected a name, or a mapping of name and params; got {type(maker).__name__}",
+                    where=f"conditions.{name}",
+                )
+        if self.data.kind == "measurements":
+            raise ParameterError(
+                "measurements alone come without the truth that conditions are made of",
+                where="conditions",
+            )
+        if self.operator is None:
+            raise ParameterError(
+                "a recipe with conditions needs an operator, as what it trains does later",
+                where="operator",
+            )
 
     def _check_strategies(self) -> None:
         kind, levels = self.data.kind, self.levels
@@ -228,8 +263,8 @@ class Recipe:
             )
 
     def degradation(self) -> Degradation:
-        """Return the distribution of operators and noise."""
-        return Degradation.from_data(self.operator, self.noise)
+        """Return the distribution of operators and noise, with what makes conditions."""
+        return Degradation.from_data(self.operator, self.noise, self.conditions)
 
     def as_data(self) -> dict[str, Any]:
         """Return plain data, which `recipe_from` reads back."""

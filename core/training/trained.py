@@ -81,20 +81,20 @@ def trained_solver(
     Raises: IncompatibleError, with the command that trains weights, when the operator is outside
     what the card says; WeightsError as `solver_from_weights`.
     """
-    operator, y = problem.linear, problem.measurement
+    y = problem.measurement
     if weights is None:
-        weights = _suited(name, operator)
+        weights = _suited(name, problem)
     else:
-        _check_suits(weights, operator)
+        _check_suits(weights, problem)
     return solver_from_weights(weights, device=y.device, dtype=y.real.dtype)
 
 
-def _suited(solver: str, operator: ForwardOperator) -> Path:
+def _suited(solver: str, problem: Problem) -> Path:
     """Return installed weights of a solver for operators like this one; the first by name."""
     known = [one for one in installed_weights() if not one.problem and _solver_of(one) == solver]
-    reasons = []
+    operator, reasons = problem.linear, []
     for one in sorted(known, key=lambda one: one.path.name):
-        wrong = what_is_outside(operator, _levels(one.card))
+        wrong = _outside(one.card, problem)
         if not wrong:
             return one.path
         reasons.append((one, wrong))
@@ -106,14 +106,24 @@ def _suited(solver: str, operator: ForwardOperator) -> Path:
     )
 
 
-def _check_suits(path: str | os.PathLike[str], operator: ForwardOperator) -> None:
+def _check_suits(path: str | os.PathLike[str], problem: Problem) -> None:
     one = InstalledWeights(Path(path), card=read_card(path))
-    wrong = what_is_outside(operator, _levels(one.card))
+    wrong = _outside(one.card, problem)
     if wrong:
         raise IncompatibleError(
-            f"{path} was not trained for this {operator.name}: {_told(wrong)}. "
-            f"{_advice(one, operator)}"
+            f"{path} was not trained for this {problem.linear.name}: {_told(wrong)}. "
+            f"{_advice(one, problem.linear)}"
         )
+
+
+def _outside(card: Mapping[str, Any], problem: Problem) -> dict[str, str]:
+    """Return in what a problem differs from those that weights were trained for, in words."""
+    wrong = what_is_outside(problem.linear, _levels(card))
+    trained = ", ".join(sorted(card["recipe"].get("conditions") or {})) or "none"
+    given = ", ".join(sorted(problem.conditions)) or "none"
+    return (
+        wrong if given == trained else {"conditions": f"{given}, trained with {trained}", **wrong}
+    )
 
 
 def _levels(card: Mapping[str, Any]) -> Mapping[str, Any]:

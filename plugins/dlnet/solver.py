@@ -58,6 +58,7 @@ class DlNet(DirectSolver):
     """
 
     homogeneous: ClassVar[bool] = False
+    takes_conditions: ClassVar[bool] = True
 
     network: NetworkSpec | None = param(
         None, doc="The network to train; left out, that of the weights."
@@ -115,7 +116,13 @@ class DlNet(DirectSolver):
         ready = self if self.trained is not None else self._loaded(problem)
         net = ready.trained
         assert net is not None
-        view = NetworkView.of(net, problem.linear, problem.measurement, feed=ready.feed)
+        view = NetworkView.of(
+            net,
+            problem.linear,
+            problem.measurement,
+            feed=ready.feed,
+            conditions=problem.conditions,
+        )
         z = view.features()
         with torch.autocast(z.device.type, enabled=False):  # steps of 1e-3 are lost on bfloat16
             tiles = refine(

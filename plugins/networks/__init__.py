@@ -23,7 +23,7 @@ def _network(name: str, target: str, summary: str, source: str, *tags: str) -> C
 
 @hookimpl
 def wellposed_components() -> Iterable[ComponentSpec]:
-    """Yield the networks, and the solver that restores by one of them alone."""
+    """Yield networks, the solver that restores by one alone, and what makes their conditions."""
     yield ComponentSpec(
         kind="solver",
         name="network",
@@ -111,6 +111,24 @@ def wellposed_components() -> Iterable[ComponentSpec]:
         _SR,
         "video",
     )
+    yield ComponentSpec(
+        kind="condition",
+        name="canny",
+        target=f"{_HERE}.edges:Canny",
+        summary="Canny's edges of the true picture, which edge_connect is given",
+        source="Canny, 1986, A computational approach to edge detection; Guo et al., 2021, Deep "
+        "likelihood network, section IV-C",
+        extras=("skimage",),
+    )
+    yield ComponentSpec(
+        kind="condition",
+        name="shifted_frames",
+        target=f"{_HERE}.frames:ShiftedFrames",
+        summary="Frames of a camera that moves before a still picture, which vespcn is given",
+        source="Caballero et al., 2017, Real-time video super-resolution with spatio-temporal "
+        "networks and motion compensation, section 2",
+        tags=("video",),
+    )
 
 
 @hookimpl
@@ -130,3 +148,5 @@ def wellposed_examples() -> Iterable[Example]:
         "vespcn",
     ):
         yield Example(kind="network", name=name, target=f"{_HERE}.examples:{name}")
+    for name in ("canny", "shifted_frames"):
+        yield Example(kind="condition", name=name, target=f"{_HERE}.examples:{name}")

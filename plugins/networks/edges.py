@@ -3,15 +3,48 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
+import attrs
 import torch
 from torch import Tensor
+from wellposed import ConditionMaker, param, real_number
 from wellposed.errors import DtypeError, MissingExtraError, ParameterError, ShapeError
+from wellposed.training import Draws
 
-__all__ = ["canny_edges"]
+__all__ = ["Canny", "canny_edges"]
 
 _GREY = (0.2125, 0.7154, 0.0721)  # luminance of ITU-R BT.709, as in scikit-image
+
+
+@attrs.frozen(eq=False, kw_only=True)
+class Canny(ConditionMaker):
+    """Canny's edges of the true picture: 1 on an edge, 0 elsewhere; see `canny_edges`.
+
+    Shapes: x `(b, 1|3, H, W)` -> `(b, 1, H, W)`.
+    Cost: about 0.3 ms for 64 x 64 pixels on the CPU, one picture after the other.
+    Source: Guo et al., 2021, Deep likelihood network for image restoration with multiple
+    degradation levels, section IV-C; Canny, 1986, A computational approach to edge detection.
+    """
+
+    sigma: float = param(
+        2.0, doc="standard deviation of the Gaussian", unit="pixels", check=real_number(least=0)
+    )
+    low: float = param(
+        0.1, doc="gradient from which on an edge goes on", check=real_number(least=0)
+    )
+    high: float = param(0.2, doc="gradient that an edge has somewhere", check=real_number(least=0))
+
+    def __attrs_post_init__(self) -> None:
+        if self.low > self.high:
+            raise ParameterError(
+                f"Canny expects low <= high; got low {self.low}, high {self.high}.", where="low"
+            )
+
+    def make(self, x: Tensor, *, measure: Callable[[Tensor], Tensor], draws: Draws) -> Tensor:
+        """Return the edges."""
+        return canny_edges(x, self.sigma, low=self.low, high=self.high)
 
 
 def canny_edges(x: Tensor, sigma: float = 2.0, *, low: float = 0.1, high: float = 0.2) -> Tensor:

@@ -1,4 +1,4 @@
-"""Small networks for the conformance kit: every switch, few layers."""
+"""Small networks for the conformance kit: every switch, few layers; makers of conditions."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from wellposed.testing import SolverCase
 from .context_encoder import ContextEncoder
 from .drrn import Drrn
 from .edge_connect import EdgeConnect
+from .edges import Canny
+from .frames import ShiftedFrames
 from .idn import Idn
 from .solver import NetworkSolver
 from .srcnn import Srcnn
@@ -22,12 +24,14 @@ from .vdsr import Dncnn, Vdsr
 from .vespcn import Vespcn
 
 __all__ = [
+    "canny",
     "context_encoder",
     "dncnn",
     "drrn",
     "edge_connect",
     "idn",
     "network",
+    "shifted_frames",
     "srcnn",
     "srgan_generator",
     "unet",
@@ -149,10 +153,21 @@ def vespcn() -> st.SearchStrategy[Vespcn]:
     )
 
 
+def canny() -> st.SearchStrategy[Canny]:
+    """Draw with and without smoothing."""
+    return st.builds(Canny, sigma=_some([0.0, 1.0, 2.5]), low=_some([0.0, 0.1]))
+
+
+def shifted_frames() -> st.SearchStrategy[ShiftedFrames]:
+    """Draw shifts beyond the picture, too."""
+    return st.builds(ShiftedFrames, count=_some([1, 2, 4]), reach=_some([0, 1, 4, 30]))
+
+
 def network() -> st.SearchStrategy[SolverCase]:
-    """Draw the solver with an enlarging network behind a strided blur, or a plain one."""
+    """Draw the solver with an enlarging network behind a strided blur, a plain one, or frames."""
     return st.builds(
         _solver_case,
+        frames=_both,
         scale=_some([1, 2]),
         sides=st.tuples(st.integers(4, 8), st.integers(4, 8)),
         channels=_channels,
@@ -162,14 +177,27 @@ def network() -> st.SearchStrategy[SolverCase]:
 
 
 def _solver_case(
-    scale: int, sides: tuple[int, int], channels: int, batch: tuple[int, ...], seed: int
+    scale: int,
+    sides: tuple[int, int],
+    channels: int,
+    batch: tuple[int, ...],
+    seed: int,
+    frames: bool,
 ) -> SolverCase:
     generator = torch.Generator().manual_seed(seed)
     cls: Any = default_registry().load("operator", "strided_blur")
     in_shape = (channels, *(scale * n for n in sides))
     operator = cls.for_image(Space(in_shape, torch.float64), stride=scale)
-    spec = Vdsr(scale=scale, channels=channels, depth=3, width=3)
+
+    def random(*shape: int) -> torch.Tensor:
+        return torch.rand(shape, dtype=torch.float64, generator=generator)
+
+    spec: Any = Vdsr(scale=scale, channels=channels, depth=3, width=3)
+    given = {}
+    if frames:  # in colour: of the luminance
+        spec = Vespcn(scale=scale, depth=3, width=3)
+        given = {"neighbours": random(*batch, 2 * channels, *sides)}
     trained = spec.build(seed=seed, dtype=torch.float64).eval()
-    y = torch.rand(*batch, *operator.out_space.shape, dtype=torch.float64, generator=generator)
-    problem = Problem(operator=operator, measurement=y)
+    y = random(*batch, *operator.out_space.shape)
+    problem = Problem(operator=operator, measurement=y, conditions=given)
     return SolverCase(solver=NetworkSolver(trained=trained), problem=problem)

@@ -38,6 +38,7 @@ class NetworkSolver(DirectSolver):
     """
 
     homogeneous: ClassVar[bool] = False
+    takes_conditions: ClassVar[bool] = True
 
     network: NetworkSpec | None = param(
         None, doc="The network to train; left out, that of the weights."
@@ -76,7 +77,13 @@ class NetworkSolver(DirectSolver):
                 f"{type(ready.trained).__name__}. A plain module restores as the prior "
                 "`network_denoiser`, or inside a Network of your own."
             )
-        view = NetworkView.of(ready.trained, problem.linear, problem.measurement, feed=ready.feed)
+        view = NetworkView.of(
+            ready.trained,
+            problem.linear,
+            problem.measurement,
+            feed=ready.feed,
+            conditions=problem.conditions,
+        )
         return view.picture(view.output())
 
     def _loaded(self, problem: Problem) -> Self:

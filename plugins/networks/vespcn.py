@@ -26,18 +26,21 @@ __all__ = ["Vespcn", "VespcnNetwork"]
 class Vespcn(NetworkSpec):
     """Video super-resolution: motion compensation, then a sub-pixel network with early fusion.
 
-        u = [warp(y_(-1), d_(-1)), y_0, warp(y_1, d_1)],    d_i = flow from y_0 to y_i
-        x = shuffle(W_n relu(W_(n-1) ... relu(W_1 u))) + bicubic(y_0)
+        u = [warp(y_(-1), d_(-1)), y, warp(y_1, d_1)],    d_i = flow from y to y_i
+        x = shuffle(W_n relu(W_(n-1) ... relu(W_1 u))) + bicubic(y)
 
-    The frames are channels of y, in the order of time; x is the middle one, enlarged. One flow
-    network serves all of them. The defaults are the paper's 9L-E3-MC; without `motion`, 9L-E3.
+    y is the middle frame, and x the same enlarged; the others are the condition `neighbours`, in
+    the order of time, measured as y was. One flow network serves all of them. The defaults are
+    the paper's 9L-E3-MC; without `motion`, 9L-E3. It is trained on videos of which frames are
+    taken, or on still pictures with the condition `shifted_frames`.
 
     Departures: the skip, for which the network learns what interpolation lacks, as the others
     here. A flow of 1 is a fixed number of pixels, `reach`, where the paper says half the frame:
     then the same motion would not have the same flow in a crop and in the whole frame.
     `VespcnNetwork.flow` returns the flows, for the paper's losses on them.
 
-    Shapes: `(*batch, frames, H, W)` -> `(*batch, 1, scale H, scale W)`.
+    Shapes: `(*batch, 1, H, W)` -> `(*batch, 1, scale H, scale W)`; neighbours
+    `(*batch, frames - 1, H, W)`.
     Units: luminance in [0, 1].
     Cost: 0.09 million parameters, 0.11 MFLOP for a pixel of y.
     Source: Caballero et al., 2017, Real-time video super-resolution with spatio-temporal networks
@@ -46,7 +49,7 @@ class Vespcn(NetworkSpec):
 
     depth: int = param(9, doc="layers, the last one included", check=whole_number(2))
     width: int = param(24, doc="channels of the hidden layers", check=whole_number(1))
-    frames: int = param(3, doc="consecutive frames that go in", choices=(3, 5, 7))
+    frames: int = param(3, doc="consecutive frames that go in, y among them", choices=(3, 5, 7))
     motion: bool = param(True, doc="bring the other frames to the place of the middle one first")
     reach: float = param(
         16.5,
@@ -67,8 +70,14 @@ class VespcnNetwork(SplitNetwork):
 
     def __init__(self, spec: Vespcn) -> None:
         """Make the layers."""
-        super().__init__(channels=spec.frames, out_channels=1, scale=spec.scale)
-        self.middle = spec.frames // 2
+        others = spec.frames - 1
+        super().__init__(
+            channels=1,
+            scale=spec.scale,
+            conditions={"neighbours": others},
+            measured=("neighbours",),
+        )
+        self.before = others // 2
         self.motion = MotionEstimate(spec.reach) if spec.motion else None
         inner = [spec.frames, *[spec.width] * (spec.depth - 2)]
         self.layers = nn.ModuleList(nn.Conv2d(n, spec.width, 3, padding=1) for n in inner)
@@ -82,43 +91,37 @@ class VespcnNetwork(SplitNetwork):
         if self.motion is not None:
             self.motion.start_without_motion()
 
-    def flow(self, y: Tensor) -> Tensor:
-        """Return where the middle frame's pixels are in each of the others, relative to there.
+    def flow(self, y: Tensor, neighbours: Tensor) -> Tensor:
+        """Return where the pixels of y are in each of the others, relative to their place in y.
 
-        Shapes: `(*batch, frames, H, W)` -> `(*batch, frames - 1, 2, H, W)`, as `warp` takes it.
+        Shapes: `(*batch, 1, H, W)` and `(*batch, frames - 1, H, W)` -> `(*batch, frames - 1, 2,
+        H, W)`, as `warp` takes it.
         Units: pixels of y; 0 without motion compensation.
         """
-        self._checked(y, {})
-        flow = self._flow(y.reshape(-1, *y.shape[-3:]))
-        return flow.reshape(*y.shape[:-3], self.channels - 1, 2, *y.shape[-2:])
+        flat = self._checked(y, {"neighbours": neighbours})["neighbours"]
+        flow = self._flow(y.reshape(-1, *y.shape[-3:]), _each(flat))
+        return flow.reshape(*y.shape[:-3], flat.shape[1], 2, *y.shape[-2:])
 
-    def _flow(self, y: Tensor) -> Tensor:
-        """Return flows `(N (frames - 1), 2, H, W)`."""
-        others = self._others(y)
+    def _flow(self, y: Tensor, others: Tensor) -> Tensor:
+        """Return flows `(N (frames - 1), 2, H, W)`, for `others (N (frames - 1), 1, H, W)`."""
         if self.motion is None:
             return torch.zeros_like(others).expand(-1, 2, -1, -1)
-        middle = y[:, self.middle, None, None].expand(-1, self.channels - 1, -1, -1, -1)
-        flow: Tensor = self.motion(middle.reshape(others.shape), others)
+        target = _each(y.expand(-1, self.conditions["neighbours"], -1, -1))
+        flow: Tensor = self.motion(target, others)
         return flow
 
-    def _others(self, y: Tensor) -> Tensor:
-        """Return all frames but the middle one, `(N (frames - 1), 1, H, W)`."""
-        others = torch.cat([y[:, : self.middle], y[:, self.middle + 1 :]], 1)
-        return others.reshape(-1, 1, *y.shape[-2:])
-
     def _features(self, y: Tensor, **conditions: Tensor) -> Tensor:
-        z, m = y, self.middle
+        others = conditions["neighbours"]
         if self.motion is not None:
-            warped = warp(self._others(y), self._flow(y))
-            warped = warped.reshape(y.shape[0], self.channels - 1, *y.shape[-2:])
-            z = torch.cat([warped[:, :m], y[:, m, None], warped[:, m:]], 1)
+            each = _each(others)
+            others = warp(each, self._flow(y, each)).reshape(others.shape)
+        z = torch.cat([others[:, : self.before], y, others[:, self.before :]], 1)
         for index, layer in enumerate(self.layers):
             z = layer(F.relu(z) if index else z)
         return z
 
     def _base(self, y: Tensor) -> Tensor:
-        middle = y[:, self.middle, None]
-        base: Tensor = self.skip(middle) if self.scale > 1 else middle
+        base: Tensor = self.skip(y) if self.scale > 1 else y
         return base
 
     def _head(self, z: Tensor) -> Tensor:
@@ -126,3 +129,8 @@ class VespcnNetwork(SplitNetwork):
 
     def _head_adjoint(self, z: Tensor, v: Tensor, x: Tensor | None) -> Tensor:
         return self.tail.adjoint(z, v)
+
+
+def _each(frames: Tensor) -> Tensor:
+    """Return frames in channels, `(N, n, H, W)`, as pictures of their own, `(N n, 1, H, W)`."""
+    return frames.reshape(-1, 1, *frames.shape[-2:])

@@ -49,6 +49,25 @@ def test_a_problem_does_what_the_same_call_does():
     assert torch.equal(problem.solve(y).image, expected.image)
 
 
+def test_conditions_are_files(tmp_path):
+    text = FULL + "conditions: {edges: edges.png, frames: [a.png, b.npy]}"
+    problem = load_problem(text)
+    assert problem.conditions == {"edges": "edges.png", "frames": ["a.png", "b.npy"]}
+    path = save_problem(tmp_path / "problem.yaml", problem)
+    assert load_problem(path).as_data() == problem.as_data()
+    assert "conditions" not in load_problem(FULL).as_data()
+    for given, match in [
+        ([1], "^conditions: expected a mapping such as {edges: edges.png}; got list"),
+        ({"edges": 3}, "^conditions.edges: expected a path, or a list of paths; got int"),
+        ({"edges": []}, "^conditions.edges: expected a path, or a list of paths; got list"),
+        ({"edges": picture(1, 4, 4)}, "^conditions.edges: .*got Tensor. A tensor goes into a file"),
+    ]:
+        with pytest.raises(ParameterError, match=match):
+            problem_from({"op": "blur", "solver": "wiener", "conditions": given})
+        with pytest.raises(ParameterError, match=match):
+            ProblemConfig(op="blur", solver="wiener", conditions=given).as_data()
+
+
 def test_the_file_of_a_file_is_the_same(tmp_path):
     problem = load_problem(FULL)
     path = save_problem(tmp_path / "problem.yaml", problem)

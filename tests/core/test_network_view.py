@@ -513,7 +513,7 @@ def test_inside_inference_mode():
         (lambda: toy(), "gaussian_sensing", (1, 6, 6), "measurement", "Take feed: estimate"),
         (lambda: toy(masked=1), "blur", (1, 6, 6), None, "Toy needs mask, which Blur has not"),
         (lambda: toy(channels=3, masked=2), "mask", (3, 6, 6), None,
-         r"needs mask of shape \(2, 6, 6\).*that of Mask is \(3, 6, 6\)"),
+         r"needs mask of shape \(2, 6, 6\).*given for Mask; got \(3, 6, 6\)"),
     ],
 )  # fmt: skip
 def test_what_does_not_go_together(network, name, shape, feed, match):

@@ -90,5 +90,6 @@ def test_kinds_read_well():
         "a solver",
         "a network",
         "a noise model",
+        "a condition",
     ]
     assert noun("sampler") == "sampler"

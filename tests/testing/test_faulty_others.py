@@ -6,6 +6,7 @@ import pytest
 from wellposed.testing import (
     BilinearKit,
     CheckFailure,
+    ConditionKit,
     KernelKit,
     NetworkKit,
     NoiseKit,
@@ -18,6 +19,7 @@ from wellposed.testing import broken_others as broken
 from wellposed.testing import broken_solvers as solvers
 
 KITS = {
+    "condition": (ConditionKit, broken.faulty_conditions, broken.CONDITION_FAULTS),
     "kernel": (KernelKit, broken.faulty_kernels, broken.KERNEL_FAULTS),
     "prior": (PriorKit, broken.faulty_priors, broken.PRIOR_FAULTS),
     "noise": (NoiseKit, broken.faulty_noises, broken.NOISE_FAULTS),

@@ -208,7 +208,7 @@ def test_shares_are_inversely_proportional_to_the_psnr():
 class Nothing(Learner):
     """Returns the measurement."""
 
-    def forward(self, y, operator, noise=None):
+    def forward(self, y, operator, noise=None, conditions=None):
         assert not self.training
         return y
 

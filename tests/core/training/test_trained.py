@@ -103,7 +103,7 @@ def test_a_card_stands_for_its_recipe(tmp_path):
     "name",
     ["inpainting_faces", "inpainting_faces_small", "interpolation_faces",
      "interpolation_faces_small", "super_resolution_x2", "super_resolution_x2_small",
-     "super_resolution_x3", "super_resolution_x4"],
+     "super_resolution_x3", "super_resolution_x4", "inpainting_faces_edges", "video_x2"],
 )  # fmt: skip
 def test_every_shipped_recipe_runs(name, tmp_path):
     """One step of the recipe as it is, but for its batch, on random pictures."""
