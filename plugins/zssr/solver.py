@@ -75,12 +75,15 @@ class Zssr(Solver):
     strides to a side; DtypeError, ParameterError.
     Cost: 22 GFLOP a step and sample with the defaults: 0.15 s of one CPU core with AVX-512, 0.07 s
     if it multiplies bfloat16. Astronaut, 256 x 256 to 512 x 512, oblique Gaussian of variances 4
-    and 1.2, luminance in dB and seconds of one such core (interpolation 27.6, Tikhonov 32.3, the
-    authors' code 33.1):
+    and 1.2, luminance in dB and seconds of one such core (`python -m benchmarks zssr`;
+    interpolation 27.6, Tikhonov 32.6; the authors' code, with that kernel transposed, 33.1):
 
         steps                                     100        300        1000       3000
-        defaults                                  32.2 8 s   32.6 22 s  32.9 72 s  33.1 227 s
-        start="tikhonov", schedule="cosine"       32.9 10 s  33.2 24 s
+        defaults                                  32.4 10 s  32.6 22 s  32.9 72 s  33.1 227 s
+        start="tikhonov", schedule="cosine"       32.9 12 s  33.2 24 s
+
+    The defaults at 300 and 1,000 steps are points on the way of the run of 3,000, before the
+    ensemble. Seeds differ by 0.2 dB.
 
     Source: Shocher, Cohen and Irani, 2018, Zero-shot super-resolution using deep internal
     learning, CVPR, section 3; numbers from the authors' code.
