@@ -74,7 +74,7 @@ def decode(path: Path) -> Raster:
     """
     if not path.is_file():
         if path.is_dir():
-            what = f"{path} is a folder, not a picture."
+            what = f"{path} is a folder, not a picture; name the files in it: {path / '*'}."
         elif path.exists():
             what = f"{path} is not a regular file."
         else:

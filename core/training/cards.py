@@ -50,7 +50,27 @@ def read_card(path: str | os.PathLike[str]) -> dict[str, Any]:
             f"the card {card} has format {data['format']!r}, this version reads {FORMAT}. Install "
             "a newer wellposed."
         )
+    for key in ("recipe", "trained_for", "quality"):
+        if not isinstance(data[key], Mapping):
+            raise WeightsError(
+                f"the card {card} has {type(data[key]).__name__} under {key!r}, where a mapping "
+                "should be; get a whole copy of the weights."
+            )
+    _check_levels(data["trained_for"].get("levels"), card)
     return data
+
+
+def _check_levels(levels: object, card: Path) -> None:
+    """Check that there are levels `[least, greatest]` of numbers, or none. Raises: WeightsError."""
+    ranges = list(levels.values()) if isinstance(levels, Mapping) else [levels]
+    if levels is not None and not all(
+        isinstance(r, list) and len(r) == 2 and all(type(v) in (int, float) for v in r)
+        for r in ranges
+    ):
+        raise WeightsError(
+            f"the card {card} has something else than [least, greatest] under "
+            "'trained_for.levels'; get a whole copy of the weights."
+        )
 
 
 def check_hash(path: Path, data: bytes, card: Mapping[str, Any]) -> None:
@@ -67,6 +87,8 @@ def read_bytes(path: Path) -> bytes:
     """Return the content of a weights file. Raises: WeightsError."""
     try:
         return path.read_bytes()
+    except IsADirectoryError:
+        raise _missing(path) from None
     except FileNotFoundError:
         raise _missing(path) from None
     except OSError as error:
@@ -74,6 +96,11 @@ def read_bytes(path: Path) -> bytes:
 
 
 def _missing(path: str | os.PathLike[str]) -> WeightsError:
+    if Path(path).is_dir():
+        return WeightsError(
+            f"{path} is a folder; give the weights file in it, such as "
+            f"{Path(path) / 'weights.safetensors'}."
+        )
     return WeightsError(
         f"there are no weights {path}. `wellposed weights` lists what is installed; "
         "`wellposed train` makes new ones."

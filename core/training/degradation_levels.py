@@ -3,6 +3,9 @@
     ratio     pixels of the picture for one of the measurement, along each side
     spread    standard deviation of one measurement's footprint, along its longest axis
     narrow    the same along its shortest axis
+    stretch   by how much the first exceeds the second
+    peak      largest value of the footprint, as a fraction of that of a Gaussian of this spread,
+              narrow and gain: 1/2 for a disk; none for a footprint narrower than half a pixel
     shift     of the footprint from where the measurement's place in its frame would put it
     gain      sum of the footprint
     missing   fraction of the pixels that no measurement sees
@@ -11,6 +14,14 @@
 The footprint of a measurement is its row of A, as a picture of absolute values. These numbers
 depend on what an operator does, not on how it is written: a mask behind a blur of width 0, a
 kernel from a file and a composition are all measured alike.
+
+Widths alone are not enough: on three pictures of Set5, a DL-Net for Gaussian blurs of width 0 to 3
+before bicubic reduction is 0.7 to 2 dB from `tikhonov` for such blurs, but 6 to 7 dB behind it for
+a disk of radius 3, a box of 7 pixels and a diagonal of 5, whose widths are within those trained.
+
+A footprint that reaches from one side of the picture to the other is cut, or folded: in a picture
+that small, or for an operator that sees all of it at once. Its widths are then only known to be at
+least what was measured, and its place is not known.
 """
 
 from __future__ import annotations
@@ -37,11 +48,15 @@ _LEVELS: Final = {
     "ratio": ("", 0.0, 0.02),
     "spread": ("pixels", 0.1, 0.1),
     "narrow": ("pixels", 0.1, 0.1),
+    "stretch": ("pixels", 0.5, 0.1),
+    "peak": ("", 0.1, 0.0),
     "shift": ("pixels", 0.1, 0.1),
     "gain": ("", 0.0, 0.05),
     "missing": ("", 0.03, 0.0),
     "gap": ("pixels", 0.3, 0.1),
 }
+_AT_LEAST: Final = ("spread", "narrow")  # all that is known of a footprint that is cut
+_UNKNOWN: Final = ("stretch", "peak", "shift")
 _DRAWS: Final = 256
 _NEGLIGIBLE: Final = 1e-4  # of a footprint's largest value: what an FFT leaves everywhere
 _UNSEEN: Final = 1e-6
@@ -52,6 +67,11 @@ def levels_of(operator: ForwardOperator) -> Mapping[str, np.ndarray]:
 
     Cost: three applications of A or its adjoint, once for an operator.
     """
+    return _found(operator)[0]
+
+
+def _found(operator: ForwardOperator) -> tuple[Mapping[str, np.ndarray], np.ndarray]:
+    """Return the levels, and for every sample whether its footprint is cut."""
     compute = functools.partial(_measured, operator)
     return derived(operator, "degradation_levels", compute, *tensors_in(operator))
 
@@ -73,21 +93,31 @@ def what_is_outside(operator: ForwardOperator, ranges: Mapping[str, Any]) -> dic
     A level that `ranges` lacks was not measured, and is not held against the operator.
     """
     wrong = {}
-    for key, values in levels_of(operator).items():
+    levels, cut = _found(operator)
+    for key, values in levels.items():
         if key not in ranges:
             continue
         unit, absolute, relative = _LEVELS[key]
         low, high = ranges[key]
         least = low - absolute - relative * abs(low)
         greatest = high + absolute + relative * abs(high)
-        odd = values[(values < least) | (values > greatest)]
+        easy, hard = values < least, values > greatest
+        if key in (*_AT_LEAST, *_UNKNOWN):
+            easy &= ~cut
+        if key in _UNKNOWN:
+            hard &= ~cut
+        odd = values[easy | hard]
         if len(odd):
-            trained = f"{low:.3g}" if high - low < 1e-3 else f"{low:.3g} to {high:.3g}"
-            wrong[key] = f"{odd[0]:.3g}{unit and ' ' + unit}, trained for {trained}"
+            trained = _shown(low) if high - low < 1e-3 else f"{_shown(low)} to {_shown(high)}"
+            wrong[key] = f"{_shown(odd[0])}{unit and ' ' + unit}, trained for {trained}"
     return wrong
 
 
-def _measured(operator: ForwardOperator) -> Mapping[str, np.ndarray]:
+def _shown(value: float) -> str:
+    return f"{round(float(value), 3):.3g}"  # what is left of 0 after rounding is 0
+
+
+def _measured(operator: ForwardOperator) -> tuple[Mapping[str, np.ndarray], np.ndarray]:
     with torch.no_grad():
         foot, place = _footprint(operator)
         seen = _seen(operator)
@@ -102,20 +132,32 @@ def _measured(operator: ForwardOperator) -> Mapping[str, np.ndarray]:
     xy = np.einsum("bhw,bh,bw->b", foot, dy, dx) / mass
     middle, half = (yy + xx) / 2, np.hypot((yy - xx) / 2, xy)
     off = np.maximum(abs(top - place[:, 0]), abs(left - place[:, 1]))
-    return {
+    highest = foot.max((-2, -1))
+    long, short = np.sqrt(middle + half), np.sqrt(np.maximum(middle - half, 0))
+    ends = foot[:, [0, -1], :].any(-1).all(-1), foot[:, :, [0, -1]].any(-2).all(-1)
+    levels = {
         "ratio": np.full(len(foot), _ratio(operator)),
-        "spread": np.sqrt(middle + half),
-        "narrow": np.sqrt(np.maximum(middle - half, 0)),
+        "spread": long,
+        "narrow": short,
+        "stretch": long - short,
+        "peak": np.where(short < 0.5, np.nan, 2 * np.pi * long * short * highest / mass),
         "shift": off,
         "gain": weight,
         "missing": 1 - seen.mean((-2, -1)),
         "gap": np.array([_gap(one) for one in seen]),
     }
+    return levels, np.logical_or(*ends)
 
 
 def _ratio(operator: ForwardOperator) -> float:
-    inner, outer = operator.in_space.shape, operator.out_space.shape
-    return float(np.sqrt(np.prod(inner[-2:]) / np.prod(outer[-2:])))
+    """Return the ratio of the sides; for 7 pixels of 13, where the last block is cut, it is 2."""
+    inner, outer = operator.in_space.shape[-2:], operator.out_space.shape[-2:]
+    whole = {round(n / m) for n, m in zip(inner, outer, strict=False)}
+    if len(inner) == len(outer) and len(whole) == 1:
+        s = max(whole.pop(), 1)
+        if all(n // s <= m <= -(-n // s) for n, m in zip(inner, outer, strict=True)):
+            return float(s)
+    return float(np.sqrt(np.prod(inner) / np.prod(outer)))
 
 
 def _footprint(operator: ForwardOperator) -> tuple[np.ndarray, np.ndarray]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 __all__ = ["TrainingResult", "train"]
 
 WEIGHTS: Final = "weights.safetensors"
+_LARGE_CROP: Final = 2**22
 Observer = Callable[[int, int, float | None], object]
 
 
@@ -80,6 +82,8 @@ def train(
     Under `torchrun`, the recipe's batch is shared by all processes.
     Raises: the errors of `wellposed.errors`; whatever was saved before stays good.
     """
+    if steps is not None and steps < 1:
+        raise ParameterError(f"expected 1 or more; got {steps}", where="steps")
     recipe = recipe if steps is None else attrs.evolve(recipe, steps=steps)
     if max_minutes is not None and not max_minutes > 0:
         raise ParameterError(f"expected minutes above 0; got {max_minutes}", where="max_minutes")
@@ -310,6 +314,8 @@ def _check_early(recipe: Recipe, degradation: Degradation | None) -> None:
     """Try the operators before the pictures are read, where the size is known already."""
     data = recipe.data
     if degradation is None or data.kind != "pictures" or not data.sides or data.colour == "as_is":
+        return
+    if math.prod(data.sides) > _LARGE_CROP:  # that pictures are too small for it is soon found out
         return
     degradation.check(Space((3 if data.colour == "rgb" else 1, *data.sides)))
 

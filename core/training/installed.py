@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,7 +13,7 @@ from wellposed.registry import default_registry
 from wellposed.registry.errors import suggestion
 
 from ..errors import DataError, WeightsError
-from .cards import check_hash, read_bytes, read_card, read_header
+from .cards import card_path, check_hash, read_bytes, read_card, read_header
 
 __all__ = ["InstalledWeights", "find_recipe", "installed_weights", "verify_weights"]
 
@@ -62,7 +63,23 @@ def find_recipe(name: str) -> Path:
 
 
 def verify_weights(path: Path, *, plugin: str = "") -> InstalledWeights:
-    """Return a weights file with what is wrong with it, if anything; raises nothing."""
+    """Return a weights file with what is wrong with it, if anything; raises nothing.
+
+    A file that has not changed since is not read again: a solver asks for every picture.
+    """
+    return _verified(path, plugin, (_stamp(path), _stamp(card_path(path))))
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    try:
+        found = path.stat()
+    except OSError:
+        return 0, 0  # what is wrong is said by the reader
+    return found.st_mtime_ns, found.st_size
+
+
+@functools.lru_cache(maxsize=64)
+def _verified(path: Path, plugin: str, stamps: object) -> InstalledWeights:
     card: Mapping[str, Any] = {}
     size = 0
     try:

@@ -99,20 +99,20 @@ def _suited(solver: str, problem: Problem) -> Path:
             return one.path
         reasons.append((one, wrong))
     found = "; ".join(f"{one.path.stem}: {_told(wrong)}" for one, wrong in reasons)
-    nearest = min(reasons, key=lambda pair: len(pair[1]), default=(None, {}))[0]
+    nearest, wrong = min(reasons, key=lambda pair: len(pair[1]), default=(None, {}))
     raise IncompatibleError(
         f"{solver} has no weights for this {operator.name} ({found or 'none are installed'}). "
-        f"{_advice(nearest, operator)}"
+        f"{_advice(nearest, wrong, operator)}"
     )
 
 
 def _check_suits(path: str | os.PathLike[str], problem: Problem) -> None:
     one = InstalledWeights(Path(path), card=read_card(path))
-    wrong = _outside(one.card, problem)
+    wrong = what_is_outside(problem.linear, _levels(one.card))  # conditions: the network will say
     if wrong:
         raise IncompatibleError(
             f"{path} was not trained for this {problem.linear.name}: {_told(wrong)}. "
-            f"{_advice(one, problem.linear)}"
+            f"{_advice(one, wrong, problem.linear)}"
         )
 
 
@@ -128,8 +128,7 @@ def _outside(card: Mapping[str, Any], problem: Problem) -> dict[str, str]:
 
 def _levels(card: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return the levels of a card; weights trained without an operator have none."""
-    levels = card["trained_for"].get("levels")
-    return levels if isinstance(levels, Mapping) else {}
+    return card["trained_for"].get("levels") or {}
 
 
 def _told(wrong: Mapping[str, str]) -> str:
@@ -142,10 +141,15 @@ def _solver_of(one: InstalledWeights) -> str:
     return str(given["name"] if isinstance(given, Mapping) else given)
 
 
-def _advice(nearest: InstalledWeights | None, operator: ForwardOperator) -> str:
+def _advice(
+    nearest: InstalledWeights | None, wrong: Mapping[str, str], operator: ForwardOperator
+) -> str:
     """Return the command that trains weights for an operator, by the recipe nearest to it."""
     if nearest is None:
         return "Train some with `wellposed train`, and give weights=RUN/weights.safetensors."
+    if set(wrong) == {"conditions"}:
+        trained = ", ".join(sorted(nearest.card["recipe"].get("conditions") or {}))
+        return f"Give {trained}, and nothing else." if trained else "Leave the conditions out."
     parts = [text for part in parts_of(operator) if (text := _written(part))]
     changes = [f"operator='[{', '.join(parts)}]'"]
     network = (nearest.card["recipe"].get("solver") or {}).get("params", {}).get("network", {})

@@ -45,39 +45,75 @@ def refine(
 
     `gradient` sees all samples together. Between two of its calls, each sample goes its own way:
     a few at a time, on a CPU, so that z and its moments stay in the cache.
-    Shapes: z `(N, C', h, w)`; gradient, from and to `(N, C, H, W)`.
+    Autocast is off: steps of 1e-3 are lost on bfloat16. Where no gradients are recorded, all steps
+    but the first are taken in place.
+    Shapes: z `(*batch, C', h, w)`; gradient, from and to `(N, C, H, W)`, all samples on one axis.
     Source: Guo et al., 2021, Deep likelihood network, equation (5); Kingma and Ba, 2015, Adam,
     algorithm 1.
     """
-    size = _chunk(z)
-    zs = list(z.split(size))
-    pictures = [network.head(part) for part in zs]
-    # m and v are kept divided by (1 - b1) and (1 - b2): the printed form then needs no constants.
-    moments: list[tuple[Tensor, Tensor]] = []
-    for k in range(1, updates + 1):
-        c1 = c2 = 1.0
-        if adam == "bias_corrected":
-            c1 = (1 - _BETA1) / (1 - _BETA1**k)
-            c2 = (1 - _BETA2) / (1 - _BETA2**k)
-        step, least = rate * c1 / math.sqrt(c2), _LEAST_SQUARE / c2
-        for i, pull in enumerate(gradient(_joined(pictures)).split(size)):
-            g = network.head_adjoint(zs[i], pull, pictures[i])
-            if k == 1:
-                moments.append((g, g.square()))
-                sign = (g.detach() / math.sqrt(_LEAST_SQUARE)).clamp_(-1, 1)
-                zs[i] = torch.add(zs[i], sign, alpha=-rate)
-            else:
-                made: tuple[Tensor, ...] = _Step.apply(zs[i], *moments[i], g, step, least)  # type: ignore[no-untyped-call]
-                zs[i], moments[i] = made[0], (made[1], made[2])
-            pictures[i] = network.head(zs[i])
-    return _joined(pictures)
+    device, zs = z.device.type, list(z.reshape(-1, *z.shape[-3:]).split(_chunk(z)))
+    size = max(len(zs[0]), 1)
+    del z  # gigabytes for a large picture, which are free after the first step
+    in_place = not (torch.is_grad_enabled() or torch.compiler.is_compiling() or _transformed())
+    with torch.autocast(device, enabled=False):
+        pictures = [network.head(part) for part in zs]
+        # m and v are kept divided by (1 - b1) and (1 - b2), and then need no constants if printed.
+        moments: list[tuple[Tensor, Tensor]] = []
+        for k in range(1, updates + 1):
+            step, least = _constants(k, rate, adam)
+            for i, pull in enumerate(gradient(_joined(pictures)).split(size)):
+                g = network.head_adjoint(zs[i], pull, pictures[i])
+                if in_place and _shares_memory(g, pull):  # a head that passes all on as it is
+                    g = g.clone(memory_format=torch.contiguous_format)
+                if k == 1:
+                    zs[i] = _first_step(zs[i], g, rate)
+                    moments.append((g, g.square()))
+                elif in_place:
+                    _step_in_place(zs[i], *moments[i], g, step, least)
+                else:
+                    made: tuple[Tensor, ...] = _Step.apply(zs[i], *moments[i], g, step, least)  # type: ignore[no-untyped-call]
+                    zs[i], moments[i] = made[0], (made[1], made[2])
+                del g
+                pictures[i] = network.head(zs[i])
+        return _joined(pictures)
+
+
+def _constants(k: int, rate: float, adam: str) -> tuple[float, float]:
+    """Return rate and least square of step k for moments without their (1 - b)."""
+    c1 = c2 = 1.0
+    if adam == "bias_corrected":
+        c1 = (1 - _BETA1) / (1 - _BETA1**k)
+        c2 = (1 - _BETA2) / (1 - _BETA2**k)
+    return rate * c1 / math.sqrt(c2), _LEAST_SQUARE / c2
+
+
+def _first_step(z: Tensor, g: Tensor, rate: float) -> Tensor:
+    sign = (g.detach() / math.sqrt(_LEAST_SQUARE)).clamp_(-1, 1)
+    return torch.add(z, sign, alpha=-rate)
 
 
 def _chunk(z: Tensor) -> int:
     """Return how many samples to take at once."""
-    if z.device.type != "cpu" or len(z) == 0:
-        return max(len(z), 1)
-    return max(_CHUNK_BYTES * len(z) // (z.numel() * z.element_size()), 1)
+    samples = math.prod(z.shape[:-3])
+    if z.device.type != "cpu" or samples == 0:
+        return max(samples, 1)
+    return max(_CHUNK_BYTES * samples // (z.numel() * z.element_size()), 1)
+
+
+def _transformed() -> bool:
+    """Whether inside torch.func, where z may lack the batch axis of what is written to it."""
+    return torch._C._functorch.peek_interpreter_stack() is not None
+
+
+def _shares_memory(a: Tensor, b: Tensor) -> bool:
+    return a.untyped_storage().data_ptr() == b.untyped_storage().data_ptr()
+
+
+def _step_in_place(z: Tensor, m: Tensor, v: Tensor, g: Tensor, rate: float, least: float) -> None:
+    """Take `_Step` without other memory than g, which is lost."""
+    torch.add(g, m, alpha=_BETA1, out=m)
+    v.mul_(_BETA2).addcmul_(g, g)
+    z.addcmul_(m, torch.clamp_min(v, least, out=g).rsqrt_(), value=-rate)
 
 
 def _joined(parts: list[Tensor]) -> Tensor:

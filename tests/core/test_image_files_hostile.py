@@ -116,7 +116,7 @@ def test_an_empty_file_and_a_text_file(tmp_path):
 def test_missing_files_and_folders(tmp_path):
     with pytest.raises(ImageFileError, match=r"there is no file .*nowhere\.png"):
         read(tmp_path / "nowhere.png")
-    with pytest.raises(ImageFileError, match="is a folder, not a picture"):
+    with pytest.raises(ImageFileError, match="is a folder, not a picture; name the files in it"):
         read(tmp_path)
     with pytest.raises(ImageFileError, match=r"cannot read .*nowhere\.npy as \.npy: No such file"):
         to_tensor(tmp_path / "nowhere.npy")

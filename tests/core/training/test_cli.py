@@ -64,6 +64,7 @@ def test_a_bar_is_drawn_on_a_terminal_only(call, written, pictures, monkeypatch)
     assert "loss" not in call(*words, "second")
 
 
+@pytest.mark.filterwarnings("always::wellposed.errors.TrainingWarning")
 @pytest.mark.parametrize(
     ("changes", "words", "message"),
     [
@@ -73,6 +74,8 @@ def test_a_bar_is_drawn_on_a_terminal_only(call, written, pictures, monkeypatch)
         ({"batch": 0}, (), "batch: 'batch' must be >= 1"),
         ({}, ("--data", "missing"), "there is no folder or file missing. --data expects"),
         ({}, ("--data", "empty"), "empty holds no pictures"),
+        ({}, ("--steps", "0"), "steps: expected 1 or more; got 0"),
+        ({"data": {"crop": 10**6}}, (), "of 6 pictures 0 can be used"),
         ({}, ("--device", "tpu"), "device: expected 'auto', 'cpu' or 'cuda'; got 'tpu'"),
         ({}, ("--out", "file"), "cannot make the folder file"),
     ],

@@ -34,6 +34,35 @@ def test_the_spread_is_the_kernels_standard_deviation_along_its_axes():
     assert levels["missing"] == 0 and np.isnan(levels["gap"])
 
 
+def test_the_peak_tells_a_gaussian_from_a_disk_of_the_same_spread():
+    assert levels_of(operator("blur", kernel=gaussian(2.0, 25)))["peak"] == pytest.approx(1, 2e-2)
+    t = np.arange(21) - 10.0
+    disk = torch.from_numpy((t[:, None] ** 2 + t**2 <= 81) / 1.0)
+    disk = (disk / disk.sum()).float()[None, None]
+    assert levels_of(operator("blur", kernel=disk))["peak"] == pytest.approx(0.5, abs=0.01)
+    assert np.isnan(levels_of(operator("identity"))["peak"])  # too sharp to have a shape
+    motion = levels_of(operator("blur", kernel=torch.ones(1, 1, 1, 7) / 7))
+    assert np.isnan(motion["peak"]) and motion["stretch"] == pytest.approx(2)
+
+
+@pytest.mark.parametrize("sides", [(2, 2), (4, 6), (2, 90), (90, 2), (10, 10)])
+def test_a_picture_smaller_than_the_footprint_is_not_refused_for_its_size(sides):
+    tree = [{"name": "strided_blur", "params": {"stride": 2}}, BLURS]
+    space = Space((1, *sides))
+    found = ranges(tree)
+    assert what_is_outside(operator("strided_blur", space, stride=2), found) == {}
+    # that it is at least this wide is known even there
+    wide = operator("blur", Space((1, 21, 21)), kernel=gaussian(9.0, 21))
+    assert "spread" in what_is_outside(wide, found)
+
+
+@pytest.mark.parametrize("side", [13, 14, 15, 33])
+@pytest.mark.parametrize("stride", [2, 3])
+def test_the_ratio_of_an_incomplete_last_block_is_the_stride(side, stride):
+    op = operator("strided_blur", Space((1, side, side + 3)), stride=stride)
+    assert levels_of(op)["ratio"] == stride
+
+
 def test_an_oblique_footprint_is_measured_along_its_own_axes():
     kernel = torch.eye(9)[None, None] / 9
     levels = levels_of(operator("blur", kernel=kernel))
@@ -93,7 +122,7 @@ def test_an_operator_that_sees_nothing_can_be_measured():
 )  # fmt: skip
 def test_every_kind_of_operator_has_finite_levels(name, space):
     for key, values in levels_of(operator(name, space)).items():
-        assert key == "gap" or np.isfinite(values).all(), key
+        assert key in ("gap", "peak") or np.isfinite(values).all(), key
 
 
 def ranges(tree):
@@ -116,12 +145,20 @@ def test_what_was_trained_for_is_inside_and_what_was_not_is_said():
     assert what_is_outside(operator("blur", kernel=gaussian(2.0)), found) == {}
     assert what_is_outside(operator("identity"), found) == {}
     motion = {"name": "motion", "params": {"length": 9, "angle": 30}}
-    assert what_is_outside(operator("blur", kernel=motion), found) == {}
+    assert what_is_outside(operator("blur", kernel=motion), found).keys() == {"stretch"}
+    box = {"name": "box", "params": {"width": 7}}
+    assert what_is_outside(operator("blur", kernel=box), found).keys() == {"peak"}
+    t = np.arange(15) - 7.0
+    oval = torch.from_numpy(np.exp(-(t[:, None] ** 2) / (2 * 1.6**2) - t**2 / (2 * 1.3**2)))
+    oval = (oval / oval.sum()).float()[None, None]
+    assert what_is_outside(operator("blur", kernel=oval), found) == {}
     wide = what_is_outside(operator("blur", kernel=gaussian(5.0, 31)), found)
     assert wide.keys() == {"spread", "narrow"}
     assert wide["spread"].startswith("4.") and ", trained for 0 to " in wide["spread"]
     other = what_is_outside(operator("strided_blur", stride=2), found)
     assert other["ratio"] == "2, trained for 1"
+    half = operator("strided_blur", stride=2, kernel=torch.ones(1, 1, 1, 1))
+    assert what_is_outside(half, {"shift": [2e-8, 1e-6]}) == {"shift": "0.5 pixels, trained for 0"}
 
 
 def test_a_level_that_was_not_recorded_is_not_held_against_an_operator():

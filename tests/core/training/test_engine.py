@@ -258,7 +258,7 @@ def test_a_signal_ends_the_run_with_a_checkpoint(recipe, pictures, tmp_path):
     [
         ({}, {"max_minutes": 0}, ParameterError, "expected minutes above 0; got 0"),
         ({}, {"device": "gpu"}, ParameterError, "expected 'auto', 'cpu' or 'cuda'; got 'gpu'"),
-        ({}, {"steps": 0}, ValueError, "'steps' must be >= 1"),
+        ({}, {"steps": 0}, ValueError, "steps: expected 1 or more; got 0"),
         ({"operator": {"name": "blur", "params": {"kernel": {"name": "gauss"}}}}, {}, LookupError,
          "operator.params.kernel"),
         ({"data": {"crop": 64}}, {}, DataError, "of 6 pictures 0 can be used.*smaller than a crop"),

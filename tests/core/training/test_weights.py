@@ -92,7 +92,14 @@ def bad_offsets(path):
         (flip, r"is not what its card says: its sha256 is .* get it again"),
         (lambda p: p.write_bytes(p.read_bytes()[:-9]), r"is not what its card says"),
         (lambda p: p.unlink(), r"there are no weights .*`wellposed weights` lists"),
-        (lambda p: (p.unlink(), p.mkdir()), r"cannot be read: Is a directory"),
+        (lambda p: (p.unlink(), p.mkdir()), r"is a folder; give the weights file in it, such as"),
+        (lambda p: change(p, recipe=3), r"has int under 'recipe', where a mapping should be"),
+        (lambda p: change(p, trained_for=["a"]), r"has list under 'trained_for'"),
+        (
+            lambda p: change(p, trained_for={"levels": {"ratio": "two"}}),
+            r"something else than \[least, greatest\] under 'trained_for.levels'",
+        ),
+        (lambda p: change(p, trained_for={"levels": 3}), r"something else than \[least"),
         (lambda p: p.with_suffix(".yaml").unlink(), r"has no card w.yaml beside it"),
         (lambda p: p.with_suffix(".yaml").write_text("a: [1"), r"the card .* cannot be read"),
         (lambda p: change(p, sha256=None, licence=None), r"has no sha256, licence"),
@@ -109,6 +116,16 @@ def test_damage_is_found_and_said(saved, damage, message):
     with pytest.raises(WeightsError, match=message):
         load_weights(module, path)
     assert verify_weights(path).problem
+
+
+def test_an_unchanged_file_is_verified_once_and_a_changed_one_again(saved):
+    path, _ = saved
+    first = verify_weights(path)
+    assert verify_weights(path) is first and not first.problem
+    change(path, licence=None)
+    assert "has no licence" in verify_weights(path).problem
+    path.unlink()
+    assert "there are no weights" in verify_weights(path).problem
 
 
 def test_a_lying_header_is_an_error_too(saved):

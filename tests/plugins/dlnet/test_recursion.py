@@ -67,6 +67,42 @@ def test_bias_corrected_steps_are_those_of_torch():
     torch.testing.assert_close(found, p.detach(), rtol=1e-10, atol=1e-12)
 
 
+class Passing:
+    """A head that does nothing, and makes no tensors of its own."""
+
+    def head(self, z: Tensor) -> Tensor:
+        return z
+
+    def head_adjoint(self, z: Tensor, v: Tensor, x: Tensor | None = None) -> Tensor:
+        return v
+
+
+# torch.func.vmap loops where torch has no rule for an operation in place, and says so
+@pytest.mark.filterwarnings("ignore:There is a performance drop:UserWarning")
+@pytest.mark.parametrize("adam", ["printed", "bias_corrected"])
+@pytest.mark.parametrize("network", [Passing(), Linear(1.7)])
+def test_steps_in_place_are_the_same_and_change_nothing_else(adam, network):
+    generator = torch.Generator().manual_seed(0)
+    z, y = (torch.randn(2, 3, 4, 4, generator=generator) for _ in range(2))
+    kept = z.clone()
+
+    def gradient(h):
+        return (h - y).mean(1, keepdim=True).expand(h.shape)  # of one channel, for all
+
+    def refined():
+        return refine(z, network, gradient, updates=5, rate=0.01, adam=adam)
+
+    with torch.no_grad():
+        found = refined()
+        mapped = torch.func.vmap(lambda t: refine(
+            z, network, lambda h: h - t, updates=3, rate=0.01, adam=adam
+        ))(torch.stack([y, -y]))  # fmt: skip
+        alone = refine(z, network, lambda h: h + y, updates=3, rate=0.01, adam=adam)
+    torch.testing.assert_close(mapped[1], alone)
+    assert torch.equal(z, kept)
+    torch.testing.assert_close(found, refined(), rtol=0, atol=0)
+
+
 def test_printed_steps_grow_as_the_missing_bias_correction_says():
     z = torch.zeros(1, 1, 1, 1, dtype=torch.float64)
     ends = [
