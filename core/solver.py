@@ -147,7 +147,7 @@ class Solver(Component):
             measurement=problem.measurement,
             provenance=Provenance(
                 operator=describe(operator),
-                solver=describe(self),
+                solver=describe(found.solver or self),
                 prior=describe(problem.prior) if problem.prior else None,
                 noise=describe(problem.noise) if problem.noise else None,
                 seed=problem.seed,
@@ -168,6 +168,8 @@ class Reconstruction:
     """The estimated operator of a blind solver; None means the problem's own."""
     extras: Mapping[str, Any] = attrs.field(factory=dict)
     history: Mapping[str, Tensor] = attrs.field(factory=dict)
+    solver: Solver | None = None
+    """The solver with what it had left open, such as trained weights, for the provenance."""
     codes: Tensor | None = None
     """`Status` values of shape `batch`; filled in for direct solvers when None."""
     steps: Tensor | None = None

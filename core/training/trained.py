@@ -73,8 +73,8 @@ def _read(path: Path, stamp: tuple[int, int], device: torch.device, dtype: torch
 
 def trained_solver(
     name: str, problem: Problem, weights: str | os.PathLike[str] | None = None
-) -> Solver:
-    """Return the solver `name` with weights that were trained for operators like the problem's.
+) -> tuple[Solver, Path]:
+    """Return the solver `name`, trained for operators like the problem's, and its weights file.
 
     weights: a file; None: the first of the installed ones that suits. The networks are on the
     measurement's device, in its precision.
@@ -86,7 +86,8 @@ def trained_solver(
         weights = _suited(name, problem)
     else:
         _check_suits(weights, problem)
-    return solver_from_weights(weights, device=y.device, dtype=y.real.dtype)
+    solver = solver_from_weights(weights, device=y.device, dtype=y.real.dtype)
+    return solver, Path(weights)
 
 
 def _suited(solver: str, problem: Problem) -> Path:

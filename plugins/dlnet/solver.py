@@ -12,6 +12,7 @@ from wellposed import (
     NetworkSpec,
     NetworkView,
     Problem,
+    Reconstruction,
     SplitNetwork,
     param,
     real_number,
@@ -130,24 +131,29 @@ class DlNet(DirectSolver):
             )
         return attrs.evolve(self, trained=built)
 
-    def _reconstruct(self, problem: Problem) -> Tensor:
-        ready = self if self.trained is not None else self._loaded(problem)
-        net = ready.trained
+    def _reconstruct(self, problem: Problem) -> Tensor | Reconstruction:
+        if self.trained is not None:
+            return self._restored(problem)
+        ready = self._loaded(problem)
+        return Reconstruction(image=ready._restored(problem), solver=ready)
+
+    def _restored(self, problem: Problem) -> Tensor:
+        net = self.trained
         assert net is not None
         view = NetworkView.of(
             net,
             problem.linear,
             problem.measurement,
-            feed=ready.feed,
+            feed=self.feed,
             conditions=problem.conditions,
         )
         tiles = refine(
             view.features(),  # with no name here, so that its memory is free after the first step
             net,
             view.tiles_grad,
-            updates=(ready.steps or 5) - 1,
-            rate=ready.rate or 1e-3,
-            adam=ready.adam or ADAM_FORMS[0],
+            updates=(self.steps or 5) - 1,
+            rate=self.rate or 1e-3,
+            adam=self.adam or ADAM_FORMS[0],
         )
         with torch.autocast(tiles.device.type, enabled=False):
             return view.picture(view.joined(tiles))
@@ -160,14 +166,15 @@ class DlNet(DirectSolver):
                 "out, or train it: `wellposed train`.",
                 where="network",
             )
-        found: Any = trained_solver("dlnet", problem, self.weights)
+        solver, path = trained_solver("dlnet", problem, self.weights)
+        found: Any = solver
         if not isinstance(getattr(found, "trained", None), SplitNetwork):
             raise IncompatibleError(
-                f"{self.weights} belongs to {found.name}, whose network is not cut in two. Take "
+                f"{path} belongs to {found.name}, whose network is not cut in two. Take "
                 "that solver.",
                 where="weights",
             )
         names = ("steps", "rate", "adam", "feed")
         mine = {name: getattr(self, name) for name in names}
         kept = {n: getattr(found, n, None) if v is None else v for n, v in mine.items()}
-        return attrs.evolve(self, trained=found.trained, **kept)
+        return attrs.evolve(self, trained=found.trained, weights=str(path), **kept)

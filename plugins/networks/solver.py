@@ -12,6 +12,7 @@ from wellposed import (
     NetworkSpec,
     NetworkView,
     Problem,
+    Reconstruction,
     param,
     short,
 )
@@ -69,19 +70,24 @@ class NetworkSolver(DirectSolver):
             )
         return attrs.evolve(self, trained=self.network.build(seed=seed))
 
-    def _reconstruct(self, problem: Problem) -> Tensor:
-        ready = self if self.trained is not None else self._loaded(problem)
-        if not isinstance(ready.trained, Network):
+    def _reconstruct(self, problem: Problem) -> Tensor | Reconstruction:
+        if self.trained is not None:
+            return self._restored(problem)
+        ready = self._loaded(problem)
+        return Reconstruction(image=ready._restored(problem), solver=ready)
+
+    def _restored(self, problem: Problem) -> Tensor:
+        if not isinstance(self.trained, Network):
             raise IncompatibleError(
                 f"the solver `network` takes a wellposed.Network; got "
-                f"{type(ready.trained).__name__}. A plain module restores as the prior "
+                f"{type(self.trained).__name__}. A plain module restores as the prior "
                 "`network_denoiser`, or inside a Network of your own."
             )
         view = NetworkView.of(
-            ready.trained,
+            self.trained,
             problem.linear,
             problem.measurement,
-            feed=ready.feed,
+            feed=self.feed,
             conditions=problem.conditions,
         )
         return view.picture(view.output())
@@ -94,5 +100,8 @@ class NetworkSolver(DirectSolver):
                 "Leave `network` out, or train it: `wellposed train`.",
                 where="network",
             )
-        found: Any = trained_solver("network", problem, self.weights)
-        return attrs.evolve(self, trained=found.trained, feed=self.feed or found.feed)
+        solver, path = trained_solver("network", problem, self.weights)
+        found: Any = solver
+        return attrs.evolve(
+            self, trained=found.trained, weights=str(path), feed=self.feed or found.feed
+        )

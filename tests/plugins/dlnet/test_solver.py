@@ -146,7 +146,8 @@ def test_pictures_of_any_size_in_colour_are_restored(weights):
     y = torch.rand(3, 9, 13)
     solution = wellposed.solve(y, op="strided_blur", solver=DlNet(weights=str(weights)))
     assert solution.image.shape == (3, 18, 26)
-    assert "weights" in solution.provenance.solver
+    told = solution.provenance.solver
+    assert str(weights) in told and "steps=3" in told and "rate=0.002" in told
 
 
 def test_an_operator_outside_the_card_gets_the_training_command(weights):
