@@ -112,6 +112,12 @@ class DlNet(DirectSolver):
         choices=_FEEDS,
     )
 
+    keep_measured: bool = param(
+        False,
+        doc="Whether to end with `x + A^H (A A^H)^-1 (y - A x)`, which fits y exactly: known "
+        "pixels stay, as in tables VI and VII. For masks and whatever has orthogonal rows.",
+    )
+
     def for_training(self, *, seed: int) -> Self:
         """Return the solver with a new network, its weights drawn from `seed`.
 
@@ -156,7 +162,8 @@ class DlNet(DirectSolver):
             adam=self.adam or ADAM_FORMS[0],
         )
         with torch.autocast(tiles.device.type, enabled=False):
-            return view.picture(view.joined(tiles))
+            x = view.picture(view.joined(tiles))
+            return _kept(problem, x) if self.keep_measured else x
 
     def _loaded(self, problem: Problem) -> Self:
         """Return this solver with trained weights, and what else it leaves to them."""
@@ -176,5 +183,23 @@ class DlNet(DirectSolver):
             )
         names = ("steps", "rate", "adam", "feed")
         mine = {name: getattr(self, name) for name in names}
-        kept = {n: getattr(found, n, None) if v is None else v for n, v in mine.items()}
+        kept: dict[str, Any] = {
+            n: getattr(found, n, None) if v is None else v for n, v in mine.items()
+        }
         return attrs.evolve(self, trained=found.trained, weights=str(path), **kept)
+
+
+def _kept(problem: Problem, x: Tensor) -> Tensor:
+    """Return the picture nearest to x that gives the measurement."""
+    op, y = problem.linear, problem.measurement
+    gram = op.row_gram()
+    if gram is None:
+        raise IncompatibleError(
+            f"keep_measured needs an operator with orthogonal rows, such as a mask; got {op.name}. "
+            "Leave it out.",
+            where="keep_measured",
+        )
+    missing = y - op._apply(x)
+    scale = torch.as_tensor(gram, dtype=y.real.dtype, device=y.device)
+    seen = scale > 0
+    return x + op._adjoint(torch.where(seen, missing / torch.where(seen, scale, 1), 0))

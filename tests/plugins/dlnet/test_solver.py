@@ -99,6 +99,31 @@ def test_a_network_for_another_range_fits_as_well():
     assert found[0] > found[1] > found[2]
 
 
+def test_what_was_measured_can_be_kept():
+    p = problem("random_mask", Space((3, 16, 16), torch.float64), missing=0.5)
+    network = ContextEncoder(size=16, width=2).build(seed=0, dtype=torch.float64).eval()
+    solver = DlNet(trained=network, feed="measurement")
+    plain = solver.solve(p).image
+    kept = attrs.evolve(solver, keep_measured=True).solve(p).image
+    seen = p.operator(torch.ones_like(plain)) > 0
+    torch.testing.assert_close(kept, torch.where(seen, p.measurement, plain))
+    with pytest.raises(IncompatibleError, match=r"orthogonal rows, such as a mask; got Blur"):
+        DlNet(trained=vdsr(), keep_measured=True).solve(problem())
+
+
+def test_faces_are_completed_better_than_by_filling():
+    """Installed weights, on a picture that is no face of the training set."""
+    x = wellposed.sample()[:, 20:84, 90:154]
+    mask = torch.ones(1, 64, 64)
+    mask[:, 22:42, 24:44] = 0
+    op = build_operator("mask", {"mask": mask}, x_space=Space((3, 64, 64)))
+    found = wellposed.solve(op(x), op=op, solver="dlnet", solver_params={"keep_measured": True})
+    assert "inpainting_faces_small" in found.provenance.solver
+    assert float(wellposed.psnr(found.image, x)) > float(
+        wellposed.psnr(op.initial_estimate(op(x)), x)
+    )
+
+
 def test_any_other_head_goes_by_vjp():
     p, network = problem(), Cubic().double()
     y, op = p.measurement, p.operator
