@@ -28,15 +28,7 @@ from .losses import total_loss
 from .quality import measure_quality
 from .recipe import Recipe
 from .record import Record, keep_recipe, prepare_folder
-from .runtime import (
-    Deadline,
-    in_group,
-    leave_group,
-    make_fabric,
-    mixed_precision,
-    own_slice,
-    seed_step,
-)
+from .runtime import Deadline, make_fabric, mixed_precision, own_slice, seed_step
 from .step import measured
 from .strategies import build_strategies
 from .strategy import Outcome
@@ -96,7 +88,6 @@ def train(
     if max_minutes is not None and not max_minutes > 0:
         raise ParameterError(f"expected minutes above 0; got {max_minutes}", where="max_minutes")
     deadline = Deadline(max_minutes)
-    joined_before = in_group()
     fabric = make_fabric(device)
     own = own_slice(fabric, recipe.batch)
     learner = build_learner(recipe)
@@ -110,8 +101,6 @@ def train(
         prepare_folder(folder, recipe, resume=resume)
     fabric.barrier()  # no process looks for a checkpoint before the folder is there
     with ExitStack() as stack:
-        if not joined_before:
-            stack.callback(leave_group)
         run = _Run(fabric, recipe, learner, degradation, batches, held, folder)
         run.start(load_checkpoint(folder) if resume else None, tensorboard)
         stack.callback(run.close)

@@ -19,15 +19,7 @@ from ..errors import MissingExtraError, ParameterError
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-__all__ = [
-    "Deadline",
-    "in_group",
-    "leave_group",
-    "make_fabric",
-    "mixed_precision",
-    "own_slice",
-    "seed_step",
-]
+__all__ = ["Deadline", "make_fabric", "mixed_precision", "own_slice", "seed_step"]
 
 
 def make_fabric(device: str) -> Fabric:
@@ -58,20 +50,6 @@ def make_fabric(device: str) -> Fabric:
     )
     fabric.launch()
     return fabric
-
-
-def in_group() -> bool:
-    """Tell whether this process has joined a group of several."""
-    return torch.distributed.is_available() and torch.distributed.is_initialized()
-
-
-def leave_group() -> None:
-    """Leave the group of processes, if there is one.
-
-    Its threads, if still running when the process ends, abort it now and then.
-    """
-    if in_group():
-        torch.distributed.destroy_process_group()
 
 
 def mixed_precision(device: torch.device, precision: str) -> torch.autocast:
