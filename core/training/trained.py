@@ -15,6 +15,7 @@ from wellposed.registry import default_registry
 from ..edge import build_solver
 from ..errors import IncompatibleError, WeightsError, WellposedError
 from ..moves import fields_of
+from ..network import NetworkSpec
 from ..operator import ForwardOperator
 from ..parts import parts_of
 from ..problem import Problem
@@ -72,15 +73,26 @@ def _read(path: Path, stamp: tuple[int, int], device: torch.device, dtype: torch
 
 
 def trained_solver(
-    name: str, problem: Problem, weights: str | os.PathLike[str] | None = None
+    name: str,
+    problem: Problem,
+    weights: str | os.PathLike[str] | None = None,
+    *,
+    network: NetworkSpec | None = None,
 ) -> tuple[Solver, Path]:
     """Return the solver `name`, trained for operators like the problem's, and its weights file.
 
-    weights: a file; None: the first of the installed ones that suits. The networks are on the
+    weights: a file; None: the first of the installed ones that suits. network: what the solver was
+    told to train, which is refused here. The networks are on the
     measurement's device, in its precision.
     Raises: IncompatibleError, with the command that trains weights, when the operator is outside
     what the card says; WeightsError as `solver_from_weights`.
     """
+    if network is not None:
+        raise IncompatibleError(
+            f"the solver {name} got a network without weights, which can only be trained. Leave "
+            "`network` out, or train it: `wellposed train`.",
+            where="network",
+        )
     y = problem.measurement
     if weights is None:
         weights = _suited(name, problem)

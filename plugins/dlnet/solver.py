@@ -167,13 +167,7 @@ class DlNet(DirectSolver):
 
     def _loaded(self, problem: Problem) -> Self:
         """Return this solver with trained weights, and what else it leaves to them."""
-        if self.network is not None:
-            raise IncompatibleError(
-                "dlnet got a network without weights, which can only be trained. Leave `network` "
-                "out, or train it: `wellposed train`.",
-                where="network",
-            )
-        solver, path = trained_solver("dlnet", problem, self.weights)
+        solver, path = trained_solver("dlnet", problem, self.weights, network=self.network)
         found: Any = solver
         if not isinstance(getattr(found, "trained", None), SplitNetwork):
             raise IncompatibleError(

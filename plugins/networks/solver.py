@@ -94,13 +94,7 @@ class NetworkSolver(DirectSolver):
 
     def _loaded(self, problem: Problem) -> Self:
         """Return this solver with trained weights, and the feed that they were trained with."""
-        if self.network is not None:
-            raise IncompatibleError(
-                "the solver `network` got a network without weights, which can only be trained. "
-                "Leave `network` out, or train it: `wellposed train`.",
-                where="network",
-            )
-        solver, path = trained_solver("network", problem, self.weights)
+        solver, path = trained_solver("network", problem, self.weights, network=self.network)
         found: Any = solver
         return attrs.evolve(
             self, trained=found.trained, weights=str(path), feed=self.feed or found.feed
