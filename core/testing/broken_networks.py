@@ -19,6 +19,7 @@ __all__ = ["NETWORK_FAULTS", "FaultyNetwork", "faulty_networks"]
 
 NETWORK_FAULTS: Final = {
     "crops odd sizes": "test_shapes_and_dtypes",
+    "tells another size": "test_shapes_and_dtypes",
     "forgets a bias": "test_starts_from_its_seed",
     "draws globally": "test_starts_from_its_seed",
     "takes the mean over the batch": "test_batch_equals_loop",
@@ -71,6 +72,10 @@ class _FaultyModule(SplitNetwork):
         self.plain = torch.zeros(())
         if self.fault == "keeps a plain tensor":
             self.plain = torch.randn((), dtype=torch.float64, generator=generator)
+
+    def out_sides(self, height: int, width: int) -> tuple[int, int]:
+        swapped = self.fault == "tells another size"
+        return (width, height) if swapped else super().out_sides(height, width)
 
     def forward(self, x: Tensor, **conditions: Tensor) -> Tensor:
         if self.fault == "takes any input":

@@ -50,14 +50,14 @@ class NetworkKit(ComponentKit[NetworkSpec]):
 
     @check(corners=True)
     def test_shapes_and_dtypes(self, trial: T) -> None:
-        """`(*batch, C, H, W)` gives `(*batch, C_out, s H, s W)`: odd, even and single rows."""
+        """`(*batch, C, H, W)` gives `(*batch, C_out, *out_sides(H, W))`: odd, even, single rows."""
         for dtype in (torch.float64, torch.float32):
             network = _moved(trial.subject, trial).to(dtype)
             x, conditions = _data(network, trial)
             with torch.no_grad():
                 got = network(x, **conditions)
-            height, width = (n * network.scale for n in x.shape[-2:])
-            want = x.new_empty(*x.shape[:-3], network.out_channels, height, width)
+            sides = network.out_sides(x.shape[-2], x.shape[-1])
+            want = x.new_empty(*x.shape[:-3], network.out_channels, *sides)
             assert_same(got, want, what=f"{_name(trial)} for {tuple(x.shape)}")
             if not bool(got.isfinite().all()):
                 fail(f"{_name(trial)} gives numbers that are not finite.")

@@ -16,7 +16,7 @@ ADAM_FORMS = ("printed", "bias_corrected")
 
 _BETA1, _BETA2 = 0.9, 0.999
 _LEAST_SQUARE = 1e-16
-_CHUNK_BYTES = 2**20  # of z: what a CPU keeps in its cache, with all that one step makes of it
+_CHUNK_BYTES = 2**22  # of z: what a CPU keeps in its cache, with all that one step makes of it
 
 
 def refine(
@@ -88,8 +88,8 @@ def _constants(k: int, rate: float, adam: str) -> tuple[float, float]:
 
 
 def _first_step(z: Tensor, g: Tensor, rate: float) -> Tensor:
-    sign = (g.detach() / math.sqrt(_LEAST_SQUARE)).clamp_(-1, 1)
-    return torch.add(z, sign, alpha=-rate)
+    step = (g.detach() * (-rate / math.sqrt(_LEAST_SQUARE))).clamp_(-rate, rate)
+    return step.add_(z)
 
 
 def _chunk(z: Tensor) -> int:
@@ -145,16 +145,18 @@ class _Step(torch.autograd.Function):
         *_, g, ctx.rate, ctx.least = inputs
         _, m, v = output
         ctx.save_for_backward(g, m, v)
+        ctx.set_materialize_grads(False)  # whose zeros would not be in the layout of m
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
         """Return the gradients of z, m, v and g."""
-        dz, dm, dv = grads
         g, m, v = ctx.saved_tensors
+        dz, dm, dv = (torch.zeros_like(m) if grad is None else grad for grad in grads)
         r = v.clamp_min(ctx.least).rsqrt_()
-        pull = dz * r * ctx.rate
-        dm = dm - pull
+        pull = dz * r
+        dm = torch.sub(dm, pull, alpha=ctx.rate)
         # r does not depend on v' where it is held at its greatest value
-        slope = torch.ops.aten.threshold_backward((0.5 * m) * pull * r.square_(), v, ctx.least)
-        dv = dv + slope
-        return dz, _BETA1 * dm, _BETA2 * dv, torch.addcmul(dm, g, dv, value=2), None, None
+        slope = torch.ops.aten.threshold_backward(pull.mul_(m).mul_(r.square_()), v, ctx.least)
+        dv = torch.add(dv, slope, alpha=ctx.rate / 2)
+        dg = torch.addcmul(dm, g, dv, value=2)
+        return dz, dm.mul_(_BETA1), dv.mul_(_BETA2), dg, None, None

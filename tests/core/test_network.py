@@ -280,3 +280,25 @@ def test_a_network_may_give_another_number_of_channels():
     with pytest.raises(ShapeError, match=r"expects pictures \(\*batch, 3, H, W\); got \(1, 4, 6\)"):
         network(torch.zeros(1, 4, 6))
     assert Fused(3).out_channels == 3
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+@pytest.mark.parametrize("more", [0, 1, 2, 5, 7])
+def test_enlarging_head_and_its_derivatives_are_those_of_torchs_layer(scale, more):
+    torch.manual_seed(0)
+    head = ConvolutionHead(3, 2, kernel=scale + more, scale=scale).double()
+    a = torch.rand(2, 3, 4, 3, dtype=torch.float64, requires_grad=True)
+    v = torch.rand(2, 2, 4 * scale, 3 * scale, dtype=torch.float64, requires_grad=True)
+    weight, bias = head.layer.weight, head.layer.bias
+    torch.testing.assert_close(head(a), head.layer(a), rtol=1e-12, atol=1e-12)
+
+    def by_torch():
+        return torch.autograd.grad(head.layer(a), a, v, create_graph=True)[0]
+
+    cotangent = torch.rand_like(a)
+    ours = torch.autograd.grad(head.adjoint(a, v), (v, weight), cotangent, create_graph=True)
+    theirs = torch.autograd.grad(by_torch(), (v, weight), cotangent, create_graph=True)
+    torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-12)
+    found = torch.autograd.grad(head(a).square().sum(), (a, weight, bias))
+    expected = torch.autograd.grad(head.layer(a).square().sum(), (a, weight, bias))
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
