@@ -49,7 +49,7 @@ def overhead(device: str, batch: int, seconds: float, *, cpu_time: bool = False)
         def run() -> None:
             learner.train()
             optimiser.zero_grad()
-            (learner(y, operator) - x).square().mean().backward()
+            (learner(y, operator).picture - x).square().mean().backward()
             optimiser.step()
 
         return run

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, final
 
 import attrs
@@ -14,8 +14,9 @@ from wellposed.registry import param
 
 from ..errors import ParameterError
 from ..network import Network, NetworkSpec
-from .averages import RunningMean, average_gradients
+from .averages import RunningMean, average_gradients, clip_gradients
 from .discriminator import Discriminator
+from .restored import PICTURE
 from .runtime import mixed_precision
 from .strategy import Outcome, Strategy
 
@@ -31,6 +32,11 @@ __all__ = ["Adversarial", "AdversarialRecipe"]
 class AdversarialRecipe:
     """The adversarial part of a loss, and its discriminator, which is trained by Adam."""
 
+    of: tuple[str, ...] = param(
+        (PICTURE,), doc="what shall not be told from real pictures: the picture, and parts of the "
+        "solver by name; one discriminator for all of them",
+    )  # fmt: skip
+
     weight: float = param(1e-3, doc="factor of the adversarial loss", check=attrs.validators.gt(0))
     loss: Literal["non_saturating", "least_squares"] = param(
         "non_saturating", doc="non_saturating: binary cross-entropy; least_squares"
@@ -38,6 +44,18 @@ class AdversarialRecipe:
     real_label: float = param(
         1.0, doc="target of the discriminator for real pictures; 0.9, say, smooths it",
         check=attrs.validators.and_(attrs.validators.gt(0), attrs.validators.le(1)),
+    )  # fmt: skip
+    fake_label: float = param(
+        0.0, doc="its target for restored pictures",
+        check=attrs.validators.and_(attrs.validators.ge(0), attrs.validators.lt(1)),
+    )  # fmt: skip
+    wanted_label: float = param(
+        1.0, doc="what restored pictures are to be taken for",
+        check=attrs.validators.and_(attrs.validators.gt(0), attrs.validators.le(1)),
+    )  # fmt: skip
+    clip: float | None = param(
+        None, doc="largest 2-norm of the discriminator's gradient; default: unbounded",
+        check=attrs.validators.optional(attrs.validators.gt(0)),
     )  # fmt: skip
     rate: float = param(
         2e-4, doc="learning rate of the discriminator; the recipe's schedule multiplies it",
@@ -60,6 +78,15 @@ class AdversarialRecipe:
             raise ParameterError(
                 f"expected two numbers from 0 to below 1; got {list(self.betas)}", where="betas"
             )
+        if not self.of or len(set(self.of)) < len(self.of):
+            raise ParameterError(
+                f"expected names, each once, such as [{PICTURE}]; got {list(self.of)}", where="of"
+            )
+        if self.fake_label >= self.real_label:
+            raise ParameterError(
+                f"expected less than real_label, {self.real_label:g}; got {self.fake_label:g}",
+                where="fake_label",
+            )
         if not isinstance(self.discriminator, str | Mapping | None):
             raise ParameterError(
                 "expected a name, or a mapping of name and params, so that the recipe can be kept; "
@@ -72,17 +99,20 @@ class AdversarialRecipe:
 class Adversarial(Strategy):
     """Adds the loss of a discriminator D that is trained beside the learner f.
 
-        non_saturating   D: -t log p(x) - (1 - t) log(1 - p(x)) - log(1 - p(f(y)))
-                         f: -log p(f(y)),   p = 1 / (1 + exp(-D))
-        least_squares    D: (D(x) - t)^2 / 2 + D(f(y))^2 / 2      f: (D(f(y)) - 1)^2 / 2
+        D: l(x, r) + sum_v l(v, s)      f: sum_v l(v, t)
 
-    each a mean over samples; t is `real_label`. In each step D learns first, from the pictures
-    that f restores in this step, and then f is told by the new D. D stays in the checkpoint; it
+        non_saturating   l(v, t) = -t log p(v) - (1 - t) log(1 - p(v)),   p = 1 / (1 + exp(-D))
+        least_squares    l(v, t) = (D(v) - t)^2 / 2
+
+    each a mean over samples; r, s, t are `real_label`, `fake_label`, `wanted_label`, and v is the
+    restored picture f(y), or every part of it that `of` names. In each step D learns first, from
+    what f restores in this step, and then f is told by the new D. D stays in the checkpoint; it
     is no part of the weights. Losses are float32 in any precision. Several processes share one
     D; with batch normalisation each takes its statistics from its own samples.
 
     Source: Goodfellow et al., 2014, Generative adversarial nets, NIPS; Mao et al., 2017, Least
-    squares generative adversarial networks, ICCV. For restored pictures Pathak et al., 2016,
+    squares generative adversarial networks, ICCV; soft labels, and one D for z and x: Fan et al.,
+    2017, InverseNet, equations (9) to (12). For restored pictures Pathak et al., 2016,
     Context encoders, CVPR, section 3.2 and equation 3: 0.999 of the l2 loss on [-1, 1] and 0.001
     of this. As l2 is four times smaller on [0, 1], that ratio is a weight of
     0.001 / 0.999 / 4 = 2.5e-4 here; the default is their figure as it is written.
@@ -106,10 +136,12 @@ class Adversarial(Strategy):
     def objective(self, so_far: Tensor, outcome: Outcome) -> Tensor:
         """Let the discriminator learn, and add what it says of the restored pictures."""
         assert outcome.truth is not None
-        self._learn(outcome.truth, outcome.restored.detach(), outcome.step)
+        found = [outcome.restored.of(name) for name in self._given.of]
+        self._learn(outcome.truth, [v.detach() for v in found], outcome.step)
         # D's weights enter as constants: no gradient is computed for them, and none is left.
         fixed = {name: p.detach() for name, p in self.discriminator.named_parameters()}
-        loss = self._loss(self._logits(outcome.restored, fixed), 1.0)
+        wanted = self._given.wanted_label
+        loss = torch.stack([self._loss(self._logits(v, fixed), wanted) for v in found]).sum()
         self._means["adversarial"].add(loss)
         return so_far + self._given.weight * loss
 
@@ -135,16 +167,19 @@ class Adversarial(Strategy):
         for name, mean in self._means.items():
             mean.load(state["means"][name])
 
-    def _learn(self, real: Tensor, restored: Tensor, step: int) -> None:
+    def _learn(self, real: Tensor, restored: Sequence[Tensor], step: int) -> None:
         recipe = self._recipe
         for group in self._optimiser.param_groups:
             group["lr"] = self._given.rate * recipe.schedule.fraction(step, recipe.steps)
         own = dict(self.discriminator.named_parameters())
         loss = self._loss(self._logits(real, own), self._given.real_label)
-        loss = loss + self._loss(self._logits(restored, own), 0.0)
+        for v in restored:
+            loss = loss + self._loss(self._logits(v, own), self._given.fake_label)
         self._optimiser.zero_grad()
         loss.backward()
         average_gradients(self._fabric, self.discriminator.parameters())
+        if self._given.clip is not None:
+            clip_gradients([self.discriminator], self._given.clip)
         self._optimiser.step()
         self._means["discriminator"].add(loss)
 

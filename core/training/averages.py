@@ -1,4 +1,4 @@
-"""Means over the steps between two lines of a log, and over all processes."""
+"""Means over the steps between two lines of a log, and over all processes; clipped gradients."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-__all__ = ["RunningMean", "average_gradients"]
+__all__ = ["RunningMean", "average_gradients", "clip_gradients"]
 
 
 class RunningMean:
@@ -64,3 +64,12 @@ def average_gradients(fabric: Fabric, parameters: Iterable[nn.Parameter]) -> Non
     mean = cast(Tensor, fabric.all_reduce(flat, reduce_op="mean"))
     for gradient, part in zip(gradients, mean.split([g.numel() for g in gradients]), strict=True):
         gradient.copy_(part.view_as(gradient))
+
+
+def clip_gradients(networks: Iterable[nn.Module], largest: float) -> Tensor:
+    """Scale the gradient of each network to a 2-norm of `largest` at most.
+
+    Returns the 2-norm of all of them together before that.
+    """
+    norms = [nn.utils.clip_grad_norm_(network.parameters(), largest) for network in networks]
+    return torch.stack(norms).square().sum().sqrt()

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ..errors import ParameterError, TrainingError
 from ..space import Space
-from .averages import RunningMean, average_gradients
+from .averages import RunningMean, average_gradients, clip_gradients
 from .batches import Batches, open_data
 from .degradations import Degradation
 from .distributions import draws_for
@@ -28,7 +28,7 @@ from .losses import total_loss
 from .quality import measure_quality
 from .recipe import Recipe
 from .record import Record, keep_recipe, prepare_folder
-from .runtime import Deadline, make_fabric, mixed_precision, own_slice, seed_step
+from .runtime import Deadline, exchanging, make_fabric, mixed_precision, own_slice, seed_step
 from .step import measured
 from .strategies import build_strategies
 from .strategy import Outcome
@@ -101,6 +101,7 @@ def train(
         prepare_folder(folder, recipe, resume=resume)
     fabric.barrier()  # no process looks for a checkpoint before the folder is there
     with ExitStack() as stack:
+        stack.enter_context(exchanging())
         run = _Run(fabric, recipe, learner, degradation, batches, held, folder)
         run.start(load_checkpoint(folder) if resume else None, tensorboard)
         stack.callback(run.close)
@@ -173,7 +174,8 @@ class _Run:
             )
 
     def close(self) -> None:
-        """Close the logs."""
+        """Close the logs, and let go of what holds the group of processes."""
+        self.module = None  # a traceback may keep this run until Python ends
         if self.record is not None:
             self.record.close()
 
@@ -227,9 +229,7 @@ class _Run:
         fabric.backward(objective)
         average_gradients(fabric, self.extra)
         if recipe.clip is not None:
-            self.norm = fabric.clip_gradients(
-                self.module, self.optimiser, max_norm=recipe.clip, error_if_nonfinite=False
-            )
+            self.norm = clip_gradients(self.learner.each(), recipe.clip)
         self.optimiser.step()
         return loss
 

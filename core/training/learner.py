@@ -22,6 +22,7 @@ from ..operator import ForwardOperator
 from ..problem import Problem
 from ..solver import DirectSolver, Solver
 from .recipe import Recipe
+from .restored import Restored
 
 __all__ = ["Learner", "TrainableSolver", "build_learner"]
 
@@ -47,8 +48,8 @@ class Learner(nn.Module, ABC):
         operator: ForwardOperator | None,
         noise: Noise | None = None,
         conditions: Mapping[str, Tensor] | None = None,
-    ) -> Tensor:
-        """Return pictures `(b, C, H, W)`."""
+    ) -> Restored:
+        """Return pictures `(b, C, H, W)`, and others of that shape that were found on the way."""
 
     def conditions(self) -> Collection[str] | None:
         """Return the names of the conditions that it takes; None: it cannot tell."""
@@ -57,6 +58,10 @@ class Learner(nn.Module, ABC):
     @abstractmethod
     def weights(self) -> nn.Module:
         """Return the module whose state is what a weights file holds."""
+
+    def each(self) -> Collection[nn.Module]:
+        """Return the networks one by one, as gradients are clipped."""
+        return [self.weights()]
 
 
 class SolverLearner(Learner):
@@ -85,16 +90,20 @@ class SolverLearner(Learner):
         operator: ForwardOperator | None,
         noise: Noise | None = None,
         conditions: Mapping[str, Tensor] | None = None,
-    ) -> Tensor:
-        """Return what the solver finds."""
+    ) -> Restored:
+        """Return what the solver finds; the tensors in its `extras` are its parts."""
         assert operator is not None
         problem = Problem(
             operator=operator, measurement=y, noise=noise, conditions=conditions or {}
         )
         if isinstance(self.solver, DirectSolver):
             found = self.solver._reconstruct(problem)
-            return found if isinstance(found, Tensor) else found.image
-        return self.solver._solve(problem, None).image
+            if isinstance(found, Tensor):
+                return Restored(found, {})
+        else:
+            found = self.solver._solve(problem, None)
+        parts = {key: value for key, value in found.extras.items() if isinstance(value, Tensor)}
+        return Restored(found.image, parts)
 
     def conditions(self) -> Collection[str] | None:
         """Return those of its networks, if the solver passes any on."""
@@ -109,6 +118,10 @@ class SolverLearner(Learner):
         """Return the network, or all of them under the names of their fields."""
         only = list(self.networks.values())
         return only[0] if len(only) == 1 else self.networks
+
+    def each(self) -> Collection[nn.Module]:
+        """Return the networks."""
+        return list(self.networks.values())
 
     def solver_to(self, device: torch.device) -> None:
         """Move the tensors in the solver's fields; its networks have moved in place, and stay."""
@@ -134,8 +147,13 @@ class NetworkLearner(Learner):
         operator: ForwardOperator | None,
         noise: Noise | None = None,
         conditions: Mapping[str, Tensor] | None = None,
+    ) -> Restored:
+        """Return the network's picture, which has no parts."""
+        return Restored(self._picture(y, operator, conditions or {}), {})
+
+    def _picture(
+        self, y: Tensor, operator: ForwardOperator | None, conditions: Mapping[str, Tensor]
     ) -> Tensor:
-        """Return the network's picture."""
         network = self.network
         if not isinstance(network, Network):
             return cast(Tensor, network(self._seen(y, operator)))

@@ -3,6 +3,10 @@
 Three formulations, by what is known: pairs (x, y), simulated pairs (x, A), and measurements alone
 (y, A); each is a mean over samples, so that it does not depend on the size of the batch.
 
+What a solver finds on the way to its picture may have losses of its own, by its name:
+
+    loss: [{norm: l2}, {norm: l2, of: z}]
+
 The likelihood of the measurement may join the loss on the picture:
 
     loss: [{norm: l2}, {norm: l2, on: measurement, weight: 0.5}]
@@ -34,6 +38,7 @@ from wellposed.registry import param
 
 from ..errors import ParameterError
 from ..operator import ForwardOperator
+from .restored import PICTURE, Restored
 
 __all__ = ["LossTerm", "loss_terms", "needs", "sample_losses", "total_loss"]
 
@@ -53,6 +58,10 @@ class LossTerm:
         "picture",
         doc="picture: f(y) against the truth x; measurement: A f(y) against y, without any truth",
     )
+    of: str | None = param(
+        None, doc="a part that the solver finds on the way, by name, such as z of inversenet; "
+        "default: the picture",
+    )  # fmt: skip
     weight: float = param(1.0, doc="factor of this term", check=attrs.validators.gt(0))
     epsilon: float = param(
         1e-3, doc="where charbonnier turns from l2 to l1", unit="picture units",
@@ -88,7 +97,7 @@ def loss_terms(given: Any) -> Any:
 
 def total_loss(
     terms: Sequence[LossTerm],
-    restored: Tensor,
+    restored: Restored,
     *,
     truth: Tensor | None,
     measurement: Tensor,
@@ -104,7 +113,7 @@ def total_loss(
 
 def sample_losses(
     terms: Sequence[LossTerm],
-    restored: Tensor,
+    restored: Restored,
     *,
     truth: Tensor | None,
     measurement: Tensor,
@@ -120,12 +129,13 @@ def sample_losses(
 
 def _errors(
     terms: Sequence[LossTerm],
-    restored: Tensor,
+    restored: Restored,
     truth: Tensor | None,
     measurement: Tensor,
     operator: ForwardOperator | None,
 ) -> Iterator[tuple[LossTerm, Tensor]]:
     for term in terms:
+        found = restored.of(term.of or PICTURE)
         if term.on == "picture":
             if truth is None:
                 raise ParameterError(
@@ -133,18 +143,18 @@ def _errors(
                     "set on: measurement",
                     where="loss",
                 )
-            if truth.shape != restored.shape:
+            if truth.shape != found.shape:
                 raise ParameterError(
-                    f"the solver returns pictures {tuple(restored.shape[1:])}, the truth has "
+                    f"the solver returns pictures {tuple(found.shape[1:])}, the truth has "
                     f"{tuple(truth.shape[1:])}. Take a network for this size, or the other feed: "
                     "`measurement` instead of `estimate`, or the reverse",
                     where="loss",
                 )
-            yield term, restored - truth
+            yield term, found - truth
         else:
             if operator is None:
                 raise ParameterError("a loss on the measurement needs an operator", where="loss")
-            yield term, operator(restored.to(operator.in_space.dtype)) - measurement
+            yield term, operator(found.to(operator.in_space.dtype)) - measurement
 
 
 def needs(terms: Sequence[LossTerm]) -> Mapping[str, bool]:

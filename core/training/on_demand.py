@@ -116,7 +116,7 @@ class OnDemand(Strategy):
                         sample, self._degradation, Space(held.shape), draws
                     )
                     assert x is not None
-                    scores = psnr(learner(y, operator, noise, conditions).float(), x)
+                    scores = psnr(learner(y, operator, noise, conditions).picture.float(), x)
                     found[level] += scores.clamp(_LEAST, _MOST).mean()
         learner.train(training)
         return [float(score) for score in found / rounds]

@@ -54,7 +54,8 @@ def _one(
     draws: Draws,
 ) -> dict[str, float]:
     x, y, operator, noise, conditions = measured(sample, degradation, Space(batches.shape), draws)
-    restored = learner(y, operator, noise, conditions).float()
+    found = learner(y, operator, noise, conditions)
+    restored = found.picture.float()
     if x is None:
         assert operator is not None
         return {"residual": float((operator(restored) - y).abs().square().mean())}

@@ -21,6 +21,8 @@ how what a network needs beside the measurement is made of the true pictures. On
     levels: {count: 30, weighting: uncertainty}
     loss: [{norm: l2}, {norm: l2, on: measurement, weight: 0.5}]
     adversarial: {weight: 1e-3}
+    comparator: {network: {name: squeezenet_features, params: {weights: FILE}}, weight: 0.1}
+    watch: [z]
 """
 
 from __future__ import annotations
@@ -38,6 +40,7 @@ from wellposed.registry.building import construct
 from ..edge import register_types
 from ..errors import ParameterError
 from .adversarial import AdversarialRecipe
+from .comparator import ComparatorRecipe
 from .degradations import Degradation
 from .distributions import is_random
 from .levels import Levels, LevelsRecipe
@@ -142,8 +145,15 @@ class Recipe:
     adversarial: AdversarialRecipe | None = param(
         None, doc="an adversarial loss beside the others, and its discriminator"
     )
+    comparator: ComparatorRecipe | None = param(
+        None, doc="a loss on features of a trained network beside the others"
+    )
+    watch: tuple[str, ...] = param(
+        (), doc="parts that the solver finds on the way, by name, whose mean and variance of error "
+        "and change are logged",
+    )  # fmt: skip
     clip: float | None = param(
-        None, doc="largest 2-norm of the gradient; default: unbounded",
+        None, doc="largest 2-norm of the gradient of each network; default: unbounded",
         check=attrs.validators.optional(attrs.validators.gt(0)),
     )  # fmt: skip
     precision: Literal["float32", "bf16"] = param(
@@ -221,11 +231,12 @@ class Recipe:
 
     def _check_strategies(self) -> None:
         kind, levels = self.data.kind, self.levels
-        if kind == "measurements" and self.adversarial is not None:
-            raise ParameterError(
-                "measurements alone come without real pictures, which a discriminator needs",
-                where="adversarial",
-            )
+        for name in ("adversarial", "comparator", "watch"):
+            if kind == "measurements" and getattr(self, name):
+                raise ParameterError(
+                    f"measurements alone come without real pictures, which {name} needs",
+                    where=name,
+                )
         if levels is None:
             return
         if kind != "pictures":
@@ -269,7 +280,8 @@ class Recipe:
     def as_data(self) -> dict[str, Any]:
         """Return plain data, which `recipe_from` reads back."""
         plain: dict[str, Any] = attrs.asdict(self)
-        return {key: value for key, value in plain.items() if value is not None and value != ""}
+        plain["loss"] = [_without_none(term) for term in plain["loss"]]
+        return {key: value for key, value in _without_none(plain).items() if value not in ("", ())}
 
     def essence(self) -> dict[str, Any]:
         """Return what a run must not change when it resumes: not how long, or how often it saves.
@@ -296,6 +308,10 @@ def load_recipe(
     if isinstance(data.get("recipe"), Mapping):
         data = data["recipe"]
     return recipe_from(_changed(data, changes or {}))
+
+
+def _without_none(data: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in data.items() if value is not None}
 
 
 def _changed(data: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
 import os
 import signal
 import threading
 import time
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -14,16 +17,19 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from ..devices import computes_bf16
-from ..errors import MissingExtraError, ParameterError
+from ..errors import MissingExtraError, ParameterError, WellposedError
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-__all__ = ["Deadline", "make_fabric", "mixed_precision", "own_slice", "seed_step"]
+__all__ = ["Deadline", "exchanging", "make_fabric", "mixed_precision", "own_slice", "seed_step"]
 
 
 def make_fabric(device: str) -> Fabric:
     """Return a started Fabric: one process, or the one of several that `torchrun` started.
+
+    A group of processes that was there before stays its maker's; one that is made here is left
+    when Python ends.
 
     Raises: MissingExtraError without Lightning Fabric; ParameterError for an unusable device.
     """
@@ -48,8 +54,48 @@ def make_fabric(device: str) -> Fabric:
         num_nodes=max(world // local, 1),
         strategy="ddp" if world > 1 else "auto",
     )
+    joined = _in_group()
     fabric.launch()
+    if not joined and _in_group() and torch.distributed.get_backend() == "gloo":
+        group = weakref.ref(torch.distributed.group.WORLD)
+        atexit.register(_leave_group, os.getpid(), group)  # of NCCL's, Fabric takes care
     return fabric
+
+
+@contextmanager
+def exchanging() -> Iterator[None]:
+    """Do not leave the group in order after an unforeseen error.
+
+    It may have struck while messages were under way, and leaving waits until they are answered:
+    for ever, it may be, while nobody has heard of the error.
+    """
+    try:
+        yield
+    except WellposedError:  # raised between messages
+        raise
+    except BaseException:
+        atexit.unregister(_leave_group)
+        raise
+
+
+def _in_group() -> bool:
+    return torch.distributed.is_available() and torch.distributed.is_initialized()
+
+
+def _leave_group(process: int, made: weakref.ref[Any]) -> None:
+    """Leave the group that `process` made, which waits for gloo's threads.
+
+    A thread lets go of a message's tensors, for which it needs Python's lock, some time after the
+    message has arrived. If Python is ending by then, the process aborts. But a module of torch's
+    DDP that outlives the group would wait for the threads with the lock in its hand: then rather
+    not.
+    """
+    if process != os.getpid() or not _in_group() or made() is not torch.distributed.group.WORLD:
+        return
+    gc.collect()
+    wrapper = torch.nn.parallel.DistributedDataParallel
+    if not any(type(thing) is wrapper for thing in gc.get_objects()):
+        torch.distributed.destroy_process_group()
 
 
 def mixed_precision(device: torch.device, precision: str) -> torch.autocast:

@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING
 
 from .adversarial import Adversarial
 from .batches import Batches
+from .comparator import Comparator
 from .degradations import Degradation
 from .learner import Learner
 from .on_demand import OnDemand
 from .recipe import Recipe
 from .strategy import Strategy
 from .uncertainty import Uncertainty
+from .watch import Watch
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -52,6 +54,10 @@ def build_strategies(
             )
         if recipe.levels.weighting == "uncertainty":
             found["uncertainty"] = Uncertainty(levels, recipe.loss, fabric.device)
+    if recipe.comparator is not None:
+        found["comparator"] = Comparator(recipe, recipe.comparator, fabric, batches.shape)
+    if recipe.watch:
+        found["watch"] = Watch(recipe.watch, fabric)
     if recipe.adversarial is not None:
         found["adversarial"] = Adversarial(recipe, recipe.adversarial, fabric, batches.shape)
     return found

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ..operator import ForwardOperator
 from .distributions import Draws
+from .restored import Restored
 
 __all__ = ["Outcome", "Strategy"]
 
@@ -20,7 +21,7 @@ class Outcome:
     """What the samples of one step came from, and what they were restored to."""
 
     step: int
-    restored: Tensor
+    restored: Restored
     truth: Tensor | None
     measurement: Tensor
     operator: ForwardOperator | None

@@ -24,6 +24,7 @@ from .cards import card_path, read_card
 from .degradation_levels import levels_of, what_is_outside
 from .installed import InstalledWeights, installed_weights
 from .learner import SolverLearner, build_learner
+from .one_operator import is_another
 from .recipe import recipe_from
 from .weights import load_weights
 
@@ -121,7 +122,7 @@ def _suited(solver: str, problem: Problem) -> Path:
 
 def _check_suits(path: str | os.PathLike[str], problem: Problem) -> None:
     one = InstalledWeights(Path(path), card=read_card(path))
-    wrong = what_is_outside(problem.linear, _levels(one.card))  # conditions: the network will say
+    wrong = _other_operator(one.card, problem.linear)  # conditions: the network will say
     if wrong:
         raise IncompatibleError(
             f"{path} was not trained for this {problem.linear.name}: {_told(wrong)}. "
@@ -131,7 +132,7 @@ def _check_suits(path: str | os.PathLike[str], problem: Problem) -> None:
 
 def _outside(card: Mapping[str, Any], problem: Problem) -> dict[str, str]:
     """Return in what a problem differs from those that weights were trained for, in words."""
-    wrong = what_is_outside(problem.linear, _levels(card))
+    wrong = dict(_other_operator(card, problem.linear))
     trained = ", ".join(sorted(card["recipe"].get("conditions") or {})) or "none"
     given = ", ".join(sorted(problem.conditions)) or "none"
     return (
@@ -139,9 +140,15 @@ def _outside(card: Mapping[str, Any], problem: Problem) -> dict[str, str]:
     )
 
 
-def _levels(card: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the levels of a card; weights trained without an operator have none."""
-    return card["trained_for"].get("levels") or {}
+def _other_operator(card: Mapping[str, Any], operator: ForwardOperator) -> Mapping[str, str]:
+    """Return in what an operator differs from those of a card, in words.
+
+    Weights trained without an operator, for pairs, take any.
+    """
+    trained = card["trained_for"]
+    given = trained.get("operator")
+    wrong = what_is_outside(operator, trained.get("levels") or {})
+    return wrong or (is_another(operator, given) if given is not None else {})
 
 
 def _told(wrong: Mapping[str, str]) -> str:

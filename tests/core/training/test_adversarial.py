@@ -5,6 +5,7 @@ import math
 from types import SimpleNamespace
 
 import attrs
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -16,6 +17,7 @@ from wellposed.training.adversarial import Adversarial, AdversarialRecipe
 from wellposed.training.discriminator import Discriminator
 from wellposed.training.distributions import draws_for
 from wellposed.training.durable import load_checkpoint
+from wellposed.training.restored import Restored
 from wellposed.training.strategy import Outcome
 
 FABRIC = SimpleNamespace(
@@ -32,10 +34,15 @@ def made(schedule=None, precision="float32", seed=0, **options):
     )
 
 
-def outcome(restored, truth, step=0):
+def outcome(restored, truth, step=0, **parts):
     draws = draws_for(0, 0, stream=1, batch=len(truth))
     return Outcome(
-        step=step, restored=restored, truth=truth, measurement=truth, operator=None, draws=draws
+        step=step,
+        restored=Restored(restored, parts),
+        truth=truth,
+        measurement=truth,
+        operator=None,
+        draws=draws,
     )
 
 
@@ -103,6 +110,79 @@ def test_least_squares():
     d = (real - 1).square().mean() / 2 + fake.square().mean() / 2
     assert figures["discriminator"] == pytest.approx(float(d), rel=1e-5)
     assert found == pytest.approx(float((fake - 1).square().mean()), rel=1e-5)
+
+
+# --- several parts, with soft labels -------------------------------------------------------
+
+LABELS = {"real_label": 0.99, "fake_label": 0.01, "wanted_label": 0.99}
+
+
+def soft(logits, label):
+    """Equation (9) of InverseNet, -l log D - (1 - l) log(1 - D), its mean over a batch."""
+    d = 1 / (1 + np.exp(-logits.detach().double().numpy()))
+    return (-label * np.log(d) - (1 - label) * np.log(1 - d)).mean()
+
+
+def test_soft_labels_for_two_parts():
+    """Equations (10), and the first terms of (11) and (12); one discriminator for both parts."""
+    strategy = made(rate=1e-30, of=("z", "picture"), weight=0.7, **LABELS)
+    x, f, z = (pictures_of(seed) for seed in range(3))
+    found = strategy.objective(torch.tensor(5.0), outcome(f, x, z=z)).item()
+    net, figures = strategy.discriminator, strategy.figures()
+    of_d = soft(net(x), 0.99) + soft(net(z), 0.01) + soft(net(f), 0.01)
+    of_g = soft(net(z), 0.99) + soft(net(f), 0.99)
+    assert figures["discriminator"] == pytest.approx(of_d, rel=1e-5)
+    assert figures["adversarial"] == pytest.approx(of_g, rel=1e-5)
+    assert found == pytest.approx(5 + 0.7 * of_g, rel=1e-5)
+
+
+def test_least_squares_for_two_parts():
+    strategy = made(rate=1e-30, loss="least_squares", of=("z", "picture"), weight=1.0, **LABELS)
+    x, f, z = (pictures_of(seed) for seed in range(3))
+    found = strategy.objective(torch.tensor(0.0), outcome(f, x, z=z)).item()
+    net = strategy.discriminator
+    real, *fakes = (net(v).detach().numpy() for v in (x, f, z))
+    want = ((real - 0.99) ** 2).mean() / 2 + sum(((v - 0.01) ** 2).mean() for v in fakes) / 2
+    assert strategy.figures()["discriminator"] == pytest.approx(want, rel=1e-5)
+    assert found == pytest.approx(sum(((v - 0.99) ** 2).mean() for v in fakes) / 2, rel=1e-5)
+
+
+def test_each_part_gets_the_gradient_of_its_own_term():
+    strategy = made(rate=0.01, of=("z", "picture"), weight=1.0, **LABELS)
+    x = pictures_of(0)
+    f, z = (pictures_of(seed).requires_grad_() for seed in (1, 2))
+    strategy.objective(torch.tensor(0.0), outcome(f, x, z=z)).backward()
+    for v in (f, z):
+        logits = strategy.discriminator(v)  # with the updated weights
+        loss = (0.99 * F.softplus(-logits) + 0.01 * F.softplus(logits)).mean()
+        (want,) = torch.autograd.grad(loss, v)
+        torch.testing.assert_close(v.grad, want)
+
+
+def test_the_discriminator_is_that_of_the_picture_alone_when_parts_are_not_named():
+    one, two = made(rate=0.1), made(rate=0.1)
+    x, f, z = (pictures_of(seed) for seed in range(3))
+    a = one.objective(torch.tensor(0.0), outcome(f, x))
+    b = two.objective(torch.tensor(0.0), outcome(f, x, z=z))
+    assert torch.equal(a, b)
+    with pytest.raises(ParameterError, match=r"^of: what is trained finds no 'z'.*finds: picture$"):
+        made(of=("z",)).objective(torch.tensor(0.0), outcome(f, x))
+
+
+def test_the_gradient_of_the_discriminator_is_clipped():
+    free, bound = (made(clip=clip, loss="least_squares") for clip in (None, 0.02))
+    x, f = pictures_of(0), pictures_of(1)
+    for strategy in (free, bound):
+        strategy.objective(torch.tensor(0.0), outcome(f, x))
+    whole, cut = (
+        torch.cat([p.grad.flatten() for p in s.discriminator.parameters()]) for s in (free, bound)
+    )
+    assert float(whole.norm()) > 0.02
+    torch.testing.assert_close(cut, 0.02 * whole / whole.norm(), rtol=1e-4, atol=1e-8)
+    loose = made(clip=1e3, loss="least_squares")
+    loose.objective(torch.tensor(0.0), outcome(f, x))
+    kept = torch.cat([p.grad.flatten() for p in loose.discriminator.parameters()])
+    assert torch.equal(kept, whole)
 
 
 def test_the_gradient_is_that_of_the_new_discriminator_and_leaves_it_alone():
@@ -186,6 +266,16 @@ BASE = {"network": "dncnn", "operator": "identity", "steps": 5}
         ({"weight": 0}, r"^adversarial.weight: 'weight' must be > 0"),
         ({"loss": "bce"}, r"^adversarial.loss: expected one of 'non_saturating'"),
         ({"real_label": 1.2}, r"^adversarial.real_label: 'real_label' must be <= 1"),
+        ({"fake_label": -0.1}, r"^adversarial.fake_label: 'fake_label' must be >= 0"),
+        ({"fake_label": 1}, r"^adversarial.fake_label: 'fake_label' must be < 1"),
+        (
+            {"fake_label": 0.9, "real_label": 0.9},
+            r"^adversarial.fake_label: expected less than real_label, 0.9; got 0.9",
+        ),
+        ({"wanted_label": 0}, r"^adversarial.wanted_label: 'wanted_label' must be > 0"),
+        ({"clip": 0}, r"^adversarial.clip: 'clip' must be > 0"),
+        ({"of": []}, r"^adversarial.of: expected names, each once.*got \[\]"),
+        ({"of": ["z", "z"]}, r"^adversarial.of: expected names, each once.*got \['z', 'z'\]"),
         ({"rate": 0}, r"^adversarial.rate: 'rate' must be > 0"),
         ({"width": 0}, r"^adversarial.width: 'width' must be >= 1"),
         ({"betas": [0.5, 1]}, r"^adversarial.betas: expected two numbers from 0 to below 1"),

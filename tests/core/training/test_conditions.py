@@ -213,7 +213,7 @@ def test_a_network_by_itself_sees_what_its_view_says():
     learner = build_learner(recipe)
     x, y, operator, noise, conditions = step_of(recipe, rand(4, 1, 16, 16))
     view = NetworkView.of(learner.weights(), operator, y, conditions=conditions)
-    got = learner(y, operator, noise, conditions)
+    got = learner(y, operator, noise, conditions).picture
     torch.testing.assert_close(got, view.picture(view.output()))
     assert got.shape == x.shape
 

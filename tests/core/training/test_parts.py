@@ -11,8 +11,9 @@ from wellposed.errors import IncompatibleError, ParameterError
 from wellposed.network import Network
 from wellposed.space import Space
 from wellposed.training.learner import NetworkLearner, SolverLearner, build_learner
-from wellposed.training.losses import LossTerm, total_loss
+from wellposed.training.losses import LossTerm, sample_losses, total_loss
 from wellposed.training.optimisers import OptimiserRecipe, ScheduleRecipe
+from wellposed.training.restored import Restored
 from wellposed.training.runtime import own_slice
 
 
@@ -39,14 +40,48 @@ def test_terms_add_up_on_pictures_and_measurements():
     x, f = torch.rand(2, 1, 8, 8), torch.rand(2, 1, 8, 8)
     y = op(x)
     terms = (LossTerm(norm="l1"), LossTerm(norm="l2", on="measurement", weight=3.0))
-    found = total_loss(terms, f, truth=x, measurement=y, operator=op)
+    found = total_loss(terms, Restored(f), truth=x, measurement=y, operator=op)
     torch.testing.assert_close(found, (f - x).abs().mean() + 3 * (op(f) - y).square().mean())
     with pytest.raises(ParameterError, match=r"^loss: a loss on the picture needs the truth"):
-        total_loss(terms, f, truth=None, measurement=y, operator=op)
+        total_loss(terms, Restored(f), truth=None, measurement=y, operator=op)
     with pytest.raises(ParameterError, match=r"^loss: a loss on the measurement needs an operator"):
-        total_loss(terms, f, truth=x, measurement=y, operator=None)
+        total_loss(terms, Restored(f), truth=x, measurement=y, operator=None)
     with pytest.raises(ParameterError, match=r"returns pictures \(1, 4, 4\), the truth has \(1, 8"):
-        total_loss(terms, y, truth=x, measurement=y, operator=op)
+        total_loss(terms, Restored(y), truth=x, measurement=y, operator=op)
+
+
+def test_pictures_and_parts_by_name():
+    x, z = torch.zeros(1), torch.ones(1)
+    found = Restored(x, {"z": z})
+    assert found.of("picture") is x and found.of("z") is z
+    with pytest.raises(ParameterError, match=r"^of: .*finds no 'pictures'. Did you mean 'picture'"):
+        found.of("pictures")
+    with pytest.raises(ParameterError, match=r"It finds: picture, z$"):
+        found.of("dual")
+    assert Restored(x).parts == {}
+
+
+def test_a_term_of_a_part():
+    """Equations (11) and (12) of InverseNet without their other terms, and a measurement of z."""
+    op = build_operator("blur", x_space=Space((1, 8, 8)))
+    x, f, z = torch.rand(3, 2, 1, 8, 8)
+    y = op(x)
+    both = {"truth": x, "measurement": y, "operator": op}
+    terms = (
+        LossTerm(norm="l2", weight=0.5, of="z"),
+        LossTerm(norm="l2", weight=0.25),
+        LossTerm(norm="l1", of="z", on="measurement"),
+        LossTerm(norm="l1", of="picture", weight=2.0),
+    )
+    want = 0.5 * (z - x).square() + 0.25 * (f - x).square() + 2 * (f - x).abs()
+    want = (want + (op(z) - y).abs()).flatten(1).mean(1)
+    found = Restored(f, {"z": z})
+    torch.testing.assert_close(total_loss(terms, found, **both), want.mean())
+    torch.testing.assert_close(sample_losses(terms, found, **both), want)
+    with pytest.raises(ParameterError, match=r"^of: what is trained finds no 'z'"):
+        total_loss(terms, Restored(f), **both)
+    with pytest.raises(ParameterError, match=r"^loss: the solver returns pictures \(1, 4, 4\)"):
+        total_loss(terms, Restored(f, {"z": z[..., ::2, ::2]}), **both)
 
 
 class Masked(Network):
@@ -68,11 +103,11 @@ def test_a_network_sees_pictures_in_its_own_range_and_gives_them_back():
     op = build_operator("blur", x_space=Space((1, 8, 8)))
     y = op(torch.rand(2, 1, 8, 8))
     network = Masked(value_range=(-1.0, 1.0))
-    torch.testing.assert_close(NetworkLearner(network, "measurement")(y, op), y)
+    torch.testing.assert_close(NetworkLearner(network, "measurement")(y, op).picture, y)
     ones = op(torch.ones(2, 1, 8, 8))
     torch.testing.assert_close(network.seen[0], 2 * y - ones)
     estimate = op.initial_estimate(y)
-    torch.testing.assert_close(NetworkLearner(network, "estimate")(y, op), estimate)
+    torch.testing.assert_close(NetworkLearner(network, "estimate")(y, op).picture, estimate)
     torch.testing.assert_close(network.seen[0], 2 * estimate - 1)
 
 

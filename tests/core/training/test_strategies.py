@@ -19,6 +19,7 @@ from wellposed.training.learner import Learner
 from wellposed.training.levels import Levels, LevelsRecipe
 from wellposed.training.losses import LossTerm, sample_losses, total_loss
 from wellposed.training.on_demand import OnDemand, shares_of
+from wellposed.training.restored import Restored
 from wellposed.training.strategy import Outcome
 from wellposed.training.uncertainty import Uncertainty
 
@@ -90,7 +91,7 @@ def test_the_weight_that_stands_for_lambda_leaves_the_papers_objective_as_it_is(
     likelihood = (op(f) - y).square().sum() / (2 * sigma**2)
     weight = lam * y[0].numel() * count / (2 * sigma**2 * 3)
     terms = (LossTerm(norm="l2"), LossTerm(norm="l2", on="measurement", weight=weight))
-    ours = total_loss(terms, f, truth=x, measurement=y, operator=op)
+    ours = total_loss(terms, Restored(f), truth=x, measurement=y, operator=op)
     torch.testing.assert_close(3 * ours, rec + lam * likelihood)
 
 
@@ -100,12 +101,12 @@ def test_losses_of_samples_have_the_mean_of_the_batch(norm):
     x, f = torch.rand(2, 3, 1, 8, 8)
     y = op(x)
     terms = (LossTerm(norm=norm, weight=0.5), LossTerm(norm="l1", on="measurement"))
-    each = sample_losses(terms, f, truth=x, measurement=y, operator=op)
+    each = sample_losses(terms, Restored(f), truth=x, measurement=y, operator=op)
     assert each.shape == (3,)
     torch.testing.assert_close(
-        each.mean(), total_loss(terms, f, truth=x, measurement=y, operator=op)
+        each.mean(), total_loss(terms, Restored(f), truth=x, measurement=y, operator=op)
     )
-    one = total_loss(terms, f[1:2], truth=x[1:2], measurement=y[1:2], operator=op)
+    one = total_loss(terms, Restored(f[1:2]), truth=x[1:2], measurement=y[1:2], operator=op)
     torch.testing.assert_close(each[1], one)
 
 
@@ -124,7 +125,12 @@ def outcome(levels, errors, own=None):
     restored = torch.tensor(errors)[:, None, None, None].expand_as(truth)
     draws = levels.as_drawn(draws_for(0, 0, stream=1, batch=6, own=own))
     return Outcome(
-        step=0, restored=restored, truth=truth, measurement=truth, operator=None, draws=draws
+        step=0,
+        restored=Restored(restored),
+        truth=truth,
+        measurement=truth,
+        operator=None,
+        draws=draws,
     )
 
 
@@ -210,7 +216,7 @@ class Nothing(Learner):
 
     def forward(self, y, operator, noise=None, conditions=None):
         assert not self.training
-        return y
+        return Restored(y)
 
     def weights(self):
         return self
