@@ -87,6 +87,7 @@ class NetworkView:
         *,
         feed: str | None = None,
         overlap: int | None = None,
+        tile: int | None = None,
         grey_levels: bool = False,
         conditions: Mapping[str, Tensor] | None = None,
     ) -> Self:
@@ -94,6 +95,8 @@ class NetworkView:
 
         feed: 'measurement' or 'estimate'; None: a network that enlarges takes the measurement,
         any other the estimate. overlap: pixels that neighbouring tiles share; None: see `Tiling`.
+        tile: side of the tiles, as the network is given them, in which a network of any size
+        gets a picture larger than that; None: the picture whole.
         grey_levels: whether the network was trained on luminance, and pictures of one channel are
         not; no matter for other networks and pictures. conditions: by name, `(*batch, C, H, W)`
         as large as what the network is given, or what is `measured` as large as the measurement;
@@ -112,7 +115,7 @@ class NetworkView:
         )
         check_taken(network, given)
         with torch.autocast(measurement.device.type, enabled=False):
-            return cls._of(network, operator, measurement, feed, overlap, levels, given)
+            return cls._of(network, operator, measurement, feed, (tile, overlap), levels, given)
 
     @classmethod
     def _of(
@@ -121,7 +124,7 @@ class NetworkView:
         operator: ForwardOperator,
         measurement: Tensor,
         feed: str,
-        overlap: int | None,
+        tiles: tuple[int | None, int | None],
         levels: bool,
         given: Mapping[str, Tensor],
     ) -> Self:
@@ -144,7 +147,7 @@ class NetworkView:
             conditions[name] = sized_condition(network, name, value, operator, seen)
         if seen.shape[-3] != network.channels:
             seen = seen.expand(*seen.shape[:-3], network.channels, *seen.shape[-2:])
-        tiling = _tiling(network, operator, seen, overlap)
+        tiling = _tiling(network, operator, seen, *tiles)
         if tiling is not None:
             seen = tiling.split(seen)
             conditions = {name: tiling.split(value) for name, value in conditions.items()}
@@ -319,7 +322,11 @@ def _check(network: Network, operator: ForwardOperator, feed: str) -> None:
 
 
 def _tiling(
-    network: Network, operator: ForwardOperator, seen: Tensor, overlap: int | None
+    network: Network,
+    operator: ForwardOperator,
+    seen: Tensor,
+    tile: int | None,
+    overlap: int | None,
 ) -> Tiling | None:
     height, width = operator.in_space.shape[1:]
     return Tiling.of(
@@ -328,6 +335,7 @@ def _tiling(
         scale=network.scale,
         size=network.size,
         overlap=overlap,
+        tile=tile,
         device=seen.device,
         dtype=real_partner(seen.dtype),
     )

@@ -83,13 +83,20 @@ class Tiling:
         overlap: int | None,
         device: torch.device,
         dtype: torch.dtype,
+        tile: int | None = None,
     ) -> Self | None:
         """Return the tiles of a network of `size` and `scale` over what it is given; None: one.
 
-        size: None for a network of any size, which has one tile, and no use for an overlap.
-        overlap: None: a quarter.
+        size: None for a network of any size, which has one tile, and no use for an overlap, unless
+        the picture is larger than the side of a `tile`. overlap: None: a quarter.
         Raises: ParameterError for an overlap of more than half a tile.
         """
+        sides = [math.ceil(n / scale) for n in picture]
+        if size is None and tile is not None and max(sides) > tile:
+            size = tile
+            sides = [min(n, tile) for n in sides]
+        elif size is not None:
+            sides = [size, size]
         if size is None:
             overlap = 0
         elif overlap is None:
@@ -99,7 +106,6 @@ class Tiling:
                 f"tiles of {size} x {size} pixels can share from 0 to half of them, "
                 f"{size // 2}; got an overlap of {overlap}."
             )
-        sides = [size or math.ceil(n / scale) for n in picture]
         if tuple(sides) == given and tuple(scale * n for n in sides) == picture:
             return None
         rows, columns = (

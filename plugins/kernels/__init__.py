@@ -46,6 +46,24 @@ def wellposed_components() -> Iterable[ComponentSpec]:
     )
     yield _kernel("delta", "bicubic:Delta", "No blur", "The definition")
     yield _kernel("file", "file:FileKernel", "From a .npy, .mat or .png file", "The file")
+    yield _kernel(
+        "inversenet_motion",
+        "inversenet:InverseNetMotion",
+        "9 x 9 motion along a path that turns, for deblurring as in InverseNet",
+        "Fan et al., 2017, InverseNet, figure 11, for its size",
+    )
+    yield _kernel(
+        "inversenet_flat",
+        "inversenet:InverseNetFlat",
+        "Mean over 7 x 7 pixels, for super-resolution with rings as in InverseNet",
+        "Fan et al., 2017, InverseNet, section 4.2",
+    )
+    yield _kernel(
+        "inversenet_colour",
+        "inversenet:InverseNetColour",
+        "9 x 9 kernels of red, green and blue, for joint super-resolution and colourisation",
+        "Fan et al., 2017, InverseNet, figure 13, for their number and size",
+    )
 
 
 @hookimpl
@@ -60,5 +78,8 @@ def wellposed_examples() -> Iterable[Example]:
         "bicubic",
         "delta",
         "file",
+        "inversenet_motion",
+        "inversenet_flat",
+        "inversenet_colour",
     ):
         yield Example(kind="kernel", name=name, target=f"{_HERE}.examples:{name}")

@@ -12,9 +12,22 @@ from hypothesis import strategies as st
 from .bicubic import Bicubic, Delta
 from .file import FileKernel
 from .gaussian import AnisotropicGaussian, Gaussian
+from .inversenet import InverseNetColour, InverseNetFlat, InverseNetMotion
 from .lines import Box, Disk, Motion
 
-__all__ = ["anisotropic_gaussian", "bicubic", "box", "delta", "disk", "file", "gaussian", "motion"]
+__all__ = [
+    "anisotropic_gaussian",
+    "bicubic",
+    "box",
+    "delta",
+    "disk",
+    "file",
+    "gaussian",
+    "inversenet_colour",
+    "inversenet_flat",
+    "inversenet_motion",
+    "motion",
+]
 
 Draw = st.DrawFn
 _sizes = st.sampled_from([None, None, 1, 4, 9, 15])
@@ -81,3 +94,18 @@ def file(draw: Draw) -> FileKernel:
     path = folder / f"kernel-{'x'.join(map(str, lead))}.npy"
     np.save(path, np.full((*lead, 1, 1), 2.0))
     return FileKernel(path=path)
+
+
+def inversenet_motion() -> st.SearchStrategy[InverseNetMotion]:
+    """Give the only one."""
+    return st.builds(InverseNetMotion)
+
+
+def inversenet_flat() -> st.SearchStrategy[InverseNetFlat]:
+    """Draw sides of either parity."""
+    return st.builds(InverseNetFlat, side=st.sampled_from([1, 2, 3, 4, 7]))
+
+
+def inversenet_colour() -> st.SearchStrategy[InverseNetColour]:
+    """Give the only one."""
+    return st.builds(InverseNetColour)

@@ -111,6 +111,35 @@ def wellposed_components() -> Iterable[ComponentSpec]:
         _SR,
         "video",
     )
+    yield _network(
+        "inversenet_unet",
+        "inversenet:InverseNetUnet",
+        "U-Net of strided convolutions that inverts an operator: InverseNet's first half",
+        "Fan et al., 2017, InverseNet, table 3; Isola et al., 2017, Image-to-image translation "
+        "with conditional adversarial networks",
+    )
+    yield _network(
+        "inversenet_dae",
+        "inversenet:InverseNetDae",
+        "Autoencoder between two pixel shuffles that cleans up: InverseNet's second half",
+        "Fan et al., 2017, InverseNet, table 4",
+        "denoising",
+    )
+    yield _network(
+        "squeezenet_features",
+        "squeezenet:SqueezeNetFeatures",
+        "Features of SqueezeNet 1.1, for losses that compare pictures by them",
+        "Iandola et al., 2016, SqueezeNet: AlexNet-level accuracy with 50x fewer parameters",
+        "features",
+    )
+    yield _network(
+        "alexnet_features",
+        "alexnet:AlexNetFeatures",
+        "Features of AlexNet, its FC6 or a convolution: InverseNet's comparator",
+        "Krizhevsky, Sutskever and Hinton, 2012, ImageNet classification with deep convolutional "
+        "neural networks; Fan et al., 2017, InverseNet, appendix A",
+        "features",
+    )
     yield ComponentSpec(
         kind="condition",
         name="canny",
@@ -146,6 +175,10 @@ def wellposed_examples() -> Iterable[Example]:
         "srgan_generator",
         "edge_connect",
         "vespcn",
+        "squeezenet_features",
+        "alexnet_features",
+        "inversenet_unet",
+        "inversenet_dae",
     ):
         yield Example(kind="network", name=name, target=f"{_HERE}.examples:{name}")
     for name in ("canny", "shifted_frames"):

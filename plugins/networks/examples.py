@@ -10,13 +10,16 @@ from wellposed import Problem, Space
 from wellposed.registry import default_registry
 from wellposed.testing import SolverCase
 
+from .alexnet import AlexNetFeatures
 from .context_encoder import ContextEncoder
 from .drrn import Drrn
 from .edge_connect import EdgeConnect
 from .edges import Canny
 from .frames import ShiftedFrames
 from .idn import Idn
+from .inversenet import InverseNetDae, InverseNetUnet
 from .solver import NetworkSolver
+from .squeezenet import SqueezeNetFeatures
 from .srcnn import Srcnn
 from .srgan import SrganGenerator
 from .unet import Unet
@@ -24,14 +27,18 @@ from .vdsr import Dncnn, Vdsr
 from .vespcn import Vespcn
 
 __all__ = [
+    "alexnet_features",
     "canny",
     "context_encoder",
     "dncnn",
     "drrn",
     "edge_connect",
     "idn",
+    "inversenet_dae",
+    "inversenet_unet",
     "network",
     "shifted_frames",
+    "squeezenet_features",
     "srcnn",
     "srgan_generator",
     "unet",
@@ -83,6 +90,26 @@ def drrn() -> st.SearchStrategy[Drrn]:
 def idn() -> st.SearchStrategy[Idn]:
     """Draw the narrowest."""
     return st.builds(Idn, blocks=_some([1, 2]), width=st.just(16), **_enlarging())
+
+
+def inversenet_unet() -> st.SearchStrategy[InverseNetUnet]:
+    """Draw few levels, and sizes that they do not divide."""
+    return st.builds(
+        InverseNetUnet, depth=_some([1, 2, 3]), width=_some([1, 2]), channels=_channels
+    )
+
+
+def inversenet_dae() -> st.SearchStrategy[InverseNetDae]:
+    """Draw every switch, and sizes that the shuffle does not divide."""
+    return st.builds(
+        InverseNetDae,
+        shuffle=_some([1, 2, 4]),
+        width=_some([4, 8]),
+        channels=_channels,
+        measurement=_some(["none", "mean", "pixels"]),
+        last=_some(["relu", "linear"]),
+        residual=_both,
+    )
 
 
 def srcnn() -> st.SearchStrategy[Srcnn]:
@@ -150,6 +177,25 @@ def vespcn() -> st.SearchStrategy[Vespcn]:
         motion=_both,
         reach=_some([0.5, 3.0, 16.5]),
         scale=_scales,
+    )
+
+
+def squeezenet_features() -> st.SearchStrategy[SqueezeNetFeatures]:
+    """Draw layers before and after each pool."""
+    return st.builds(
+        SqueezeNetFeatures,
+        layer=_some(["conv1", "fire2", "fire3", "fire4", "fire6", "fire9"]),
+        preprocessing=_some(["caffe", "torchvision"]),
+    )
+
+
+def alexnet_features() -> st.SearchStrategy[AlexNetFeatures]:
+    """Draw every layer, narrow."""
+    return st.builds(
+        AlexNetFeatures,
+        layer=_some(["conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc6"]),
+        width=_some([1, 2]),
+        features=_some([1, 5]),
     )
 
 

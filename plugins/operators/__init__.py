@@ -49,6 +49,13 @@ def wellposed_components() -> Iterable[ComponentSpec]:
     )
     yield ComponentSpec(
         kind="operator",
+        name="motion_blur",
+        target="wellposed.plugins.operators.blur:MotionBlur",
+        summary="Blur by the path of a moving camera, 9 x 9 pixels wide",
+        source="Fan et al., 2017, InverseNet, section 4.1",
+    )
+    yield ComponentSpec(
+        kind="operator",
         name="strided_blur",
         target="wellposed.plugins.operators.strided_blur:StridedBlur",
         summary="Convolution, then one pixel in `stride`: the model of super-resolution",
@@ -160,6 +167,7 @@ def wellposed_examples() -> Iterable[Example]:
         yield Example(kind="operator", name=name, target=f"{_HERE}.examples:{name}")
     for kind, name in (
         ("operator", "blur"),
+        ("operator", "motion_blur"),
         ("operator", "strided_blur"),
         ("bilinear", "convolution"),
         ("bilinear", "product"),

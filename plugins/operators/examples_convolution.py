@@ -8,12 +8,12 @@ from torch import Tensor
 from wellposed.testing.strategies import image_shapes, tensors
 
 from .bilinear import CircularConvolution, Product
-from .blur import Blur
+from .blur import Blur, MotionBlur
 from .boundary import BOUNDARIES
 from .geometry import METHODS
 from .strided_blur import StridedBlur
 
-__all__ = ["blur", "convolution", "product", "strided_blur"]
+__all__ = ["blur", "convolution", "motion_blur", "product", "strided_blur"]
 
 Draw = st.DrawFn
 _dtypes = st.sampled_from([torch.float64, torch.float64, torch.complex128])
@@ -29,6 +29,15 @@ def blur(draw: Draw) -> Blur:
     if boundary == "valid":
         kernel = kernel[..., : shape[-2], : shape[-1]]
     return Blur(in_shape=shape, kernel=kernel, boundary=boundary, method=method)
+
+
+def motion_blur() -> st.SearchStrategy[MotionBlur]:
+    """Draw as for `blur`."""
+    return blur().map(
+        lambda op: MotionBlur(
+            in_shape=op.in_shape, kernel=op.kernel, boundary=op.boundary, method=op.method
+        )
+    )
 
 
 @st.composite
