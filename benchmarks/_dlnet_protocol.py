@@ -43,12 +43,10 @@ from wellposed import ForwardOperator, Problem, Solver, Space, luminance, psnr
 from wellposed.edge import build_operator
 from wellposed.errors import DataError
 from wellposed.images import SUFFIXES, read
-from wellposed.training import recipe_from
 from wellposed.training.degradations import Degradation
 from wellposed.training.distributions import draws_for
-from wellposed.training.pool import Pool, load_pool
-from wellposed.training.prepare import floats
-from wellposed.training.sources import open_source
+
+from ._held_out import Split, faces
 
 __all__ = [
     "FACE_MASKS",
@@ -86,30 +84,6 @@ _SEED = 1904_09105  # apart from those of recipes
 
 
 # Faces
-
-
-@attrs.frozen(eq=False)
-class Split:
-    """The pictures of a data set that a recipe trains on, as a digest, and those it does not."""
-
-    digest: str
-    held: Mapping[str, Tensor]
-
-
-def faces(path: Path, recipe: Mapping[str, Any]) -> Split:
-    """Return the pictures that a recipe, as plain data, holds out, by name, in [0, 1].
-
-    Raises: DataError.
-    """
-    whole = recipe_from(recipe)
-    trained, held = load_pool(open_source(path), whole.data, seed=whole.seed)
-    return Split(trained.digest(), _pictures(held))
-
-
-def _pictures(pool: Pool | None) -> dict[str, Tensor]:
-    if pool is None:
-        return {}
-    return {name: floats(pool.picture(i)) for i, name in enumerate(pool.names)}
 
 
 def degraded(

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterable, Iterator, Mapping
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import attrs
-import wellposed.registry as reg
-from wellposed.training import InstalledWeights, installed_weights
-from wellposed.training.installed import weights_in
+
+from ._trained import readable, shipped
 
 __all__ = ["Kind", "Trained", "commands", "find", "kind_of", "recipes"]
 
@@ -76,30 +74,20 @@ def find(folders: Iterable[Path]) -> tuple[list[Trained], list[str]]:
 
     Raises: DataError for a folder without weights.
     """
-    folders = list(folders)
-    known: list[InstalledWeights] = (
-        [one for folder in folders for one in weights_in(folder)]
-        if folders
-        else installed_weights()
-    )
-    found, wrong = [], []
+    known, wrong = readable(folders)
+    found = []
     for one in known:
-        if one.problem:
-            wrong.append(one.problem)
-        elif (kind := kind_of(one.card["recipe"])) is not None:
+        if (kind := kind_of(one.card["recipe"])) is not None:
             found.append(Trained(one.path, kind, one.card))
     return found, wrong
 
 
 def recipes() -> Iterator[tuple[str, Mapping[str, Any], Kind]]:
     """Yield name, content and row of the recipes that ship and have one."""
-    folder = files("wellposed.plugins.dlnet").joinpath("recipes")
-    for entry in sorted(folder.iterdir(), key=lambda one: one.name):
-        if entry.name.endswith(".yaml"):
-            recipe = reg.load_yaml(entry.read_text(encoding="utf-8"))
-            kind = kind_of(recipe)
-            if kind is not None:
-                yield Path(entry.name).stem, recipe, kind
+    for name, recipe in shipped("wellposed.plugins.dlnet"):
+        kind = kind_of(recipe)
+        if kind is not None:
+            yield name, recipe, kind
 
 
 def commands(kind: Kind) -> list[str]:

@@ -21,10 +21,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 from wellposed import Problem
-from wellposed.errors import DataError, WellposedError
+from wellposed.errors import WellposedError
 from wellposed.training import solver_from_weights
 
 from . import _dlnet_protocol as protocol
@@ -32,6 +31,7 @@ from ._dlnet_overhead import overhead
 from ._dlnet_paper import TABLES, Table
 from ._dlnet_references import check_protocol
 from ._dlnet_weights import Kind, Trained, commands, find, recipes
+from ._held_out import held_out
 
 _OURS = "ours"
 
@@ -108,7 +108,8 @@ def _methods(table: Table, rows: Sequence[Trained], first: Sequence[str] = ()) -
 
 def _faces(options: argparse.Namespace, table: Table, rows: Sequence[Trained]) -> list[str]:
     """Print a table of faces; return notes."""
-    pictures, notes = _held_out(options.data, table, rows)
+    otherwise = [recipe for _, recipe, kind in recipes() if kind.task == table.task]
+    pictures, notes = held_out(options.data, rows, otherwise[:1])
     pictures = pictures[: options.pictures]
     composed = options.table in ("VI", "VII")
     _header(
@@ -163,30 +164,6 @@ def _restored(
         else:
             found = solver.solve(Problem(operator=operator, measurement=y)).image
         yield (protocol.compose(found, operator, y) if composed else found), x
-
-
-def _held_out(path: Path, table: Table, rows: Sequence[Trained]) -> tuple[Tensor, list[str]]:
-    """Return the pictures that none of the rows was trained on, and notes."""
-    splits: dict[str, protocol.Split] = {}
-    notes, held = [], []
-    given = [(one.recipe, one) for one in rows] or [
-        (recipe, None) for _, recipe, kind in recipes() if kind.task == table.task
-    ][:1]
-    for recipe, one in given:
-        key = repr((recipe.get("data"), recipe.get("seed", 0)))
-        if key not in splits:
-            splits[key] = protocol.faces(path, recipe)
-        split = splits[key]
-        held.append(split.held)
-        if one is not None and split.digest != one.card["data"]["digest"]:
-            notes.append(
-                f"{one.path} was trained on other pictures than those of --data that its recipe "
-                "does not hold out: some of the test pictures may be among them."
-            )
-    names = sorted(set.intersection(*(set(one) for one in held)))
-    if not names:
-        raise DataError("the weights hold out no picture that they share; give fewer of them.")
-    return torch.stack([held[0][name] for name in names]), notes
 
 
 # Super-resolution

@@ -64,7 +64,8 @@ class Network(nn.Module, ABC):
     scale: how much larger that is. size: the one height and width that it takes; None: any.
     conditions: the pictures that it needs beside x, such as a mask, and their channels; they are
     as large as x. measured: those of them that were measured as x was, such as other frames of a
-    video: `channels` each, and in the network's range. The others come as they are.
+    video: `channels` each, and in the network's range. The others come as they are. multiple: sides
+    of which it makes the most; tiles of a larger picture start at multiples of it.
     value_range: where pictures lie. A network for [-1, 1] takes the measurement `2 y - A 1` of
     the picture `2 x - 1`, which keeps every linear A. complex_valued: whether pictures are.
 
@@ -86,6 +87,7 @@ class Network(nn.Module, ABC):
         measured: Collection[str] = (),
         value_range: tuple[float, float] = (0.0, 1.0),
         complex_valued: bool = False,
+        multiple: int = 1,
     ) -> None:
         super().__init__()
         self.channels = channels
@@ -102,6 +104,7 @@ class Network(nn.Module, ABC):
                 )
         self.value_range = value_range
         self.complex_valued = complex_valued
+        self.multiple = multiple
 
     @abstractmethod
     def initialise(self, generator: torch.Generator) -> None:

@@ -336,6 +336,7 @@ def _tiling(
         size=network.size,
         overlap=overlap,
         tile=tile,
+        multiple=network.multiple,
         device=seen.device,
         dtype=real_partner(seen.dtype),
     )

@@ -84,11 +84,13 @@ class Tiling:
         device: torch.device,
         dtype: torch.dtype,
         tile: int | None = None,
+        multiple: int = 1,
     ) -> Self | None:
         """Return the tiles of a network of `size` and `scale` over what it is given; None: one.
 
         size: None for a network of any size, which has one tile, and no use for an overlap, unless
-        the picture is larger than the side of a `tile`. overlap: None: a quarter.
+        the picture is larger than the side of a `tile`. overlap: None: a quarter. multiple: of
+        which tiles start: where a network reduces its picture, it then has the same grid in all.
         Raises: ParameterError for an overlap of more than half a tile.
         """
         sides = [math.ceil(n / scale) for n in picture]
@@ -109,7 +111,7 @@ class Tiling:
         if tuple(sides) == given and tuple(scale * n for n in sides) == picture:
             return None
         rows, columns = (
-            _axis(h, n, scale, side, overlap, device, dtype)
+            _axis(h, n, scale, side, overlap, multiple, device, dtype)
             for h, n, side in zip(given, picture, sides, strict=True)
         )
         return cls(rows=rows, columns=columns)
@@ -168,11 +170,12 @@ def _axis(
     scale: int,
     side: int,
     overlap: int,
+    multiple: int,
     device: torch.device,
     dtype: torch.dtype,
 ) -> _Axis:
     """Return tiles of `side` over `given` pixels, for a picture of `size`."""
-    starts, reach = _starts(math.ceil(size / scale), side, overlap), side * scale
+    starts, reach = _starts(math.ceil(size / scale), side, overlap, multiple), side * scale
     count = len(starts)
     source = torch.tensor(starts)[:, None] + torch.arange(side)
     source = source.flatten() % (2 * given)
@@ -196,12 +199,20 @@ def _axis(
     )
 
 
-def _starts(length: int, side: int, overlap: int) -> list[int]:
-    """Return the first pixels of as few tiles as cover the length, evenly spread."""
+def _starts(length: int, side: int, overlap: int, multiple: int) -> list[int]:
+    """Return the first pixels of as few tiles as cover the length, evenly spread.
+
+    Where they have to be multiples, the last tile may end beyond the picture, which is mirrored.
+    """
     if length <= side:
         return [0]
-    steps = math.ceil((length - side) / (side - overlap))
-    return [round(i * (length - side) / steps) for i in range(steps + 1)]
+    if multiple == 1:
+        steps = math.ceil((length - side) / (side - overlap))
+        return [round(i * (length - side) / steps) for i in range(steps + 1)]
+    farthest = max((side - overlap) // multiple, 1) * multiple
+    steps = math.ceil((length - side) / farthest)
+    step = math.ceil((length - side) / steps / multiple) * multiple
+    return [i * step for i in range(steps + 1)]
 
 
 def _blend(starts: list[int], side: int, size: int) -> tuple[Tensor, Tensor]:

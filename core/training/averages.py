@@ -71,5 +71,6 @@ def clip_gradients(networks: Iterable[nn.Module], largest: float) -> Tensor:
 
     Returns the 2-norm of all of them together before that.
     """
-    norms = [nn.utils.clip_grad_norm_(network.parameters(), largest) for network in networks]
-    return torch.stack(norms).square().sum().sqrt()
+    reached = [n for n in networks if any(p.grad is not None for p in n.parameters())]
+    norms = [nn.utils.clip_grad_norm_(network.parameters(), largest) for network in reached]
+    return (torch.stack(norms) if norms else torch.zeros(1)).square().sum().sqrt()

@@ -145,6 +145,7 @@ class _Run:
         self.record: Record | None = None
         self.saved = -1
         self.norm: Tensor | None = None  # of the last gradient, before it was clipped
+        self.reached = False  # whether the loss has been seen to depend on every network
 
     def start(self, state: Mapping[str, Any] | None, tensorboard: bool) -> None:
         """Take up a checkpoint, if there is one, and open the logs where it left them."""
@@ -227,11 +228,23 @@ class _Run:
             objective = strategy.objective(objective, outcome)
         self.optimiser.zero_grad()
         fabric.backward(objective)
+        if not self.reached:
+            self._check_reached()
         average_gradients(fabric, self.extra)
         if recipe.clip is not None:
-            self.norm = clip_gradients(self.learner.each(), recipe.clip)
+            self.norm = clip_gradients(self.learner.each().values(), recipe.clip)
         self.optimiser.step()
         return loss
+
+    def _check_reached(self) -> None:
+        for name, network in self.learner.each().items():
+            if not any(p.grad is not None for p in network.parameters()):
+                raise ParameterError(
+                    f"nothing in it depends on the weights of {name}, which would stay as they "
+                    "are. Add a term for what that network finds, as in {norm: l2, of: z}",
+                    where="loss",
+                )
+        self.reached = True
 
     def _log(self, seconds: float) -> float:
         """Write the mean loss since the last line; the one place where a GPU is waited for."""

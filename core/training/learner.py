@@ -59,9 +59,9 @@ class Learner(nn.Module, ABC):
     def weights(self) -> nn.Module:
         """Return the module whose state is what a weights file holds."""
 
-    def each(self) -> Collection[nn.Module]:
-        """Return the networks one by one, as gradients are clipped."""
-        return [self.weights()]
+    def each(self) -> Mapping[str, nn.Module]:
+        """Return the networks one by one, as gradients are clipped, by name."""
+        return {"network": self.weights()}
 
 
 class SolverLearner(Learner):
@@ -119,9 +119,9 @@ class SolverLearner(Learner):
         only = list(self.networks.values())
         return only[0] if len(only) == 1 else self.networks
 
-    def each(self) -> Collection[nn.Module]:
-        """Return the networks."""
-        return list(self.networks.values())
+    def each(self) -> Mapping[str, nn.Module]:
+        """Return the networks by the names of their fields."""
+        return dict(self.networks.items())
 
     def solver_to(self, device: torch.device) -> None:
         """Move the tensors in the solver's fields; its networks have moved in place, and stay."""

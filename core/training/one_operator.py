@@ -39,24 +39,24 @@ def is_another(operator: ForwardOperator, given: Any) -> Mapping[str, str]:
     key = f"distance {reg.dump_yaml({'operator': given})}"
     compute = functools.partial(_distance, operator, degradation)
     distance = derived(operator, key, compute, *tensors_in(operator))
-    if distance is None:
-        return {"operator": "which gives measurements of another shape"}
+    if isinstance(distance, str):
+        return {"operator": f"not to be compared with the one trained for ({distance})"}
     if distance <= _FARTHEST:
         return {}
     return {"operator": f"{distance:.2g} away from the one trained for, more than {_FARTHEST:g}"}
 
 
-def _distance(operator: ForwardOperator, degradation: Degradation) -> float | None:
-    """Return the relative difference; None: the two have no measurements of one shape."""
+def _distance(operator: ForwardOperator, degradation: Degradation) -> float | str:
+    """Return the relative difference, or why there is none."""
     space, batch = operator.in_space, operator.batch_shape or (1,)
     device = operator.device or torch.device("cpu")  # without tensors it belongs to any
     draws = draws_for(0, 0, stream=3, batch=1, device=device)
     try:
         trained = degradation.operator(space, draws)
-    except WellposedError:
-        return None
+    except WellposedError as error:
+        return str(error)
     if trained.out_space != operator.out_space:
-        return None
+        return f"it measures {trained.out_space.shape} there, and not {operator.out_space.shape}"
     v = _noise((*batch, *space.shape)).to(real_partner(space.dtype))
     v = v.to(device).to(space.dtype)
     with torch.no_grad():

@@ -10,6 +10,7 @@ from typing import Any, cast
 
 import attrs
 import torch
+from torch import Tensor
 from wellposed.registry import default_registry
 
 from ..edge import build_solver
@@ -90,8 +91,8 @@ def trained_solver(
     """
     if network is not None:
         raise IncompatibleError(
-            f"the solver {name} got a network without weights, which can only be trained. Leave "
-            "`network` out, or train it: `wellposed train`.",
+            f"the solver {name} got a network without weights, which can only be trained. Leave it "
+            "out, or train it: `wellposed train`.",
             where="network",
         )
     y = problem.measurement
@@ -172,10 +173,11 @@ def _advice(
         return f"Give {trained}, and nothing else." if trained else "Leave the conditions out."
     parts = [text for part in parts_of(operator) if (text := _written(part))]
     changes = [f"operator='[{', '.join(parts)}]'"]
-    network = (nearest.card["recipe"].get("solver") or {}).get("params", {}).get("network", {})
-    ratio = float(levels_of(operator)["ratio"][0])
-    if isinstance(network, Mapping) and "scale" in network.get("params", {}):
-        changes.append(f"solver.params.network.params.scale={round(ratio)}")
+    ratio = round(float(levels_of(operator)["ratio"][0]))
+    params = (nearest.card["recipe"].get("solver") or {}).get("params", {})
+    for key, given in params.items():
+        if isinstance(given, Mapping) and "scale" in (given.get("params") or {}):
+            changes.append(f"solver.params.{key}.params.scale={ratio}")
     options = " ".join(f"--set {change}" for change in changes)
     recipe = nearest.path.stem if nearest.plugin else card_path(nearest.path)
     return (
@@ -186,15 +188,42 @@ def _advice(
 
 
 def _written(part: ForwardOperator) -> str:
-    """Return an operator as a recipe would name it, with what is neither a tensor nor a default."""
+    """Return an operator as a recipe would name it, with what is no default.
+
+    A tensor that is no default stands there as a file, KERNEL.npy, to be filled in.
+    """
     spec = default_registry().spec_of(type(part))
     if spec is None:  # a composition; its parts come by themselves
         return ""
-    params = [
-        f"{field.name}: {value}"
-        for field in fields_of(part)
-        if field.init
-        and isinstance(value := getattr(part, field.name), bool | int | float | str)
-        and value != field.default
-    ]
+    usual = _usual(part)
+    params = []
+    for field in fields_of(part):
+        value = getattr(part, field.name)
+        if not field.init:
+            continue
+        if isinstance(value, bool | int | float | str) and value != field.default:
+            params.append(f"{field.name}: {value}")
+        elif isinstance(value, Tensor) and not _same(value, getattr(usual, field.name, None)):
+            params.append(f"{field.name}: {field.name.upper()}.npy")
     return f"{{name: {spec.name}, params: {{{', '.join(params)}}}}}" if params else spec.name
+
+
+def _usual(part: ForwardOperator) -> ForwardOperator | None:
+    """Return the operator of that kind with the same plain parameters and no tensor given."""
+    plain = {
+        field.alias or field.name: value
+        for field in fields_of(part)
+        if field.init and isinstance(value := getattr(part, field.name), bool | int | float | str)
+    }
+    try:
+        return type(part).for_image(part.in_space, **plain)
+    except (WellposedError, TypeError):  # it has a tensor that must be given
+        return None
+
+
+def _same(value: Tensor, usual: object) -> bool:
+    return (
+        isinstance(usual, Tensor)
+        and value.shape == usual.shape
+        and torch.allclose(value.cpu(), usual.to(value.dtype).cpu())
+    )

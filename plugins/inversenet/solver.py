@@ -126,7 +126,7 @@ class InverseNet(DirectSolver):
             f, problem.linear, problem.measurement, feed=self.feed, tile=self.tile, conditions=mine
         )
         z = first.picture(first.output()).to(problem.linear.in_space.dtype)  # from bf16
-        if _MEASUREMENT in g.conditions:
+        if _MEASUREMENT in g.conditions and _MEASUREMENT not in others:
             with torch.autocast(z.device.type, enabled=False):
                 others[_MEASUREMENT] = problem.linear.initial_estimate(problem.measurement)
         second = NetworkView.of(

@@ -95,7 +95,11 @@ def idn() -> st.SearchStrategy[Idn]:
 def inversenet_unet() -> st.SearchStrategy[InverseNetUnet]:
     """Draw few levels, and sizes that they do not divide."""
     return st.builds(
-        InverseNetUnet, depth=_some([1, 2, 3]), width=_some([1, 2]), channels=_channels
+        InverseNetUnet,
+        depth=_some([1, 2, 3]),
+        width=_some([1, 2]),
+        channels=_channels,
+        residual=_both,
     )
 
 

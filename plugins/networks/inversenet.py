@@ -32,6 +32,9 @@ class InverseNetUnet(NetworkSpec):
     The levels have width, 2, 4, and then 8 times that many channels. With a depth of 8, a picture
     of 256 x 256 pixels comes down to one pixel, as in table 3; of 64 x 64, with a depth of 6.
 
+    With `residual`, which the paper has not, the picture that was given is added after the tanh:
+    where that is near the true one already, the layers need not learn to pass it on.
+
     Sizes that 2^depth does not divide are repeated beyond their frame, below and to the right, and
     cut off again. The paper says neither how weights start nor how steep the LeakyReLU is: both
     are pix2pix's, N(0, 0.02) and 0.2.
@@ -46,6 +49,7 @@ class InverseNetUnet(NetworkSpec):
     depth: int = param(8, doc="how often the size is halved", check=whole_number(1))
     width: int = param(16, doc="channels of the first level", check=whole_number(1))
     channels: int = param(3, doc="channels of a picture", check=whole_number(1))
+    residual: bool = param(False, doc="add the picture that it is given")
 
     def _module(self) -> Network:
         return InverseNetUnetNetwork(self)
@@ -56,8 +60,8 @@ class InverseNetUnetNetwork(Network):
 
     def __init__(self, spec: InverseNetUnet) -> None:
         """Make the layers."""
-        super().__init__(channels=spec.channels, value_range=(-1.0, 1.0))
-        self.multiple = 2**spec.depth
+        super().__init__(channels=spec.channels, value_range=(-1.0, 1.0), multiple=2**spec.depth)
+        self.residual = spec.residual
         wide = [spec.width * min(2**level, _WIDEST) for level in range(spec.depth)]
         self.first = nn.Conv2d(spec.channels, wide[0], 4, 2, 1)
         self.down = nn.ModuleList(
@@ -86,7 +90,8 @@ class InverseNetUnetNetwork(Network):
         d = passed.pop()
         for layer in self.up:
             d = torch.cat([layer(F.relu(d)), passed.pop()], 1)
-        return torch.tanh(self.last(F.relu(d)))[..., :height, :width]
+        z = torch.tanh(self.last(F.relu(d)))[..., :height, :width]
+        return x + z if self.residual else z
 
 
 @attrs.frozen(eq=False, kw_only=True)
@@ -136,7 +141,9 @@ class InverseNetDaeNetwork(Network):
     def __init__(self, spec: InverseNetDae) -> None:
         """Make the layers."""
         names = {} if spec.measurement == "none" else {"measurement": spec.channels}
-        super().__init__(channels=spec.channels, conditions=names, measured=names)
+        super().__init__(
+            channels=spec.channels, conditions=names, measured=names, multiple=spec.shuffle
+        )
         self.shuffle, self.residual = spec.shuffle, spec.residual
         self.mean = spec.measurement == "mean"
         ends, wide = spec.channels * spec.shuffle**2, spec.width

@@ -15,6 +15,7 @@ from wellposed import (
     Reconstruction,
     param,
     short,
+    whole_number,
 )
 from wellposed.errors import IncompatibleError
 from wellposed.training import trained_solver
@@ -56,6 +57,13 @@ class NetworkSolver(DirectSolver):
         "out, as it was trained; a new network takes the measurement if it enlarges.",
         choices=("estimate", "measurement"),
     )
+    tile: int | None = param(
+        None,
+        doc="Side of the overlapping tiles in which larger pictures are restored; left out, "
+        "pictures are restored whole, which takes the more memory.",
+        unit="pixels",
+        check=attrs.validators.optional(whole_number(32)),
+    )
 
     def for_training(self, *, seed: int) -> Self:
         """Return the solver with a new network, its weights drawn from `seed`.
@@ -88,6 +96,7 @@ class NetworkSolver(DirectSolver):
             problem.linear,
             problem.measurement,
             feed=self.feed,
+            tile=self.tile,
             conditions=problem.conditions,
         )
         return view.picture(view.output())

@@ -48,8 +48,10 @@ class UnetNetwork(SplitNetwork):
 
     def __init__(self, spec: Unet) -> None:
         """Make the layers."""
-        super().__init__(channels=spec.channels, complex_valued=spec.complex_valued)
-        self.residual, self.multiple = spec.residual, 2**spec.depth
+        super().__init__(
+            channels=spec.channels, complex_valued=spec.complex_valued, multiple=2**spec.depth
+        )
+        self.residual = spec.residual
         inner = spec.channels * (2 if spec.complex_valued else 1)
         widths = [spec.width * 2**level for level in range(spec.depth + 1)]
         ins = [inner, *widths[:-1]]

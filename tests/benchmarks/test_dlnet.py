@@ -21,7 +21,7 @@ from wellposed.training import load_recipe, recipe_from, save_weights
 from wellposed.training.installed import find_recipe
 from wellposed.training.learner import build_learner
 
-from benchmarks import _dlnet_overhead, _dlnet_references, _dlnet_weights, dlnet
+from benchmarks import _dlnet_overhead, _dlnet_references, _dlnet_weights, _trained, dlnet
 from benchmarks import _dlnet_protocol as protocol
 from benchmarks._dlnet_paper import OVERHEAD, TABLES
 
@@ -315,7 +315,7 @@ def test_a_table_of_faces(faces, tmp_path, capsys):
 
 
 def test_a_table_without_weights(faces, capsys, monkeypatch):
-    monkeypatch.setattr(_dlnet_weights, "installed_weights", list)
+    monkeypatch.setattr(_trained, "installed_weights", list)
     # the recipes that ship hold out more than these few
     monkeypatch.setattr(
         dlnet, "recipes", lambda: [("x", FACES, _dlnet_weights.Kind("inpainting", "DL-Net"))]

@@ -1,4 +1,4 @@
-"""How a network sees a problem: ranges, tiles, sizes and channels, against autograd and by hand."""
+"""How a network sees a problem: ranges, sizes and tiles, against autograd and by hand."""
 
 from __future__ import annotations
 
@@ -8,131 +8,20 @@ import pickle
 import pytest
 import torch
 import wellposed.network_view as module
-from torch import nn
-from wellposed import ConvolutionHead, Network, NetworkView, Space, SplitNetwork, luminance, sample
-from wellposed.colour import ChannelOf, one_channel
-from wellposed.edge import build_operator
+from wellposed import NetworkView
 from wellposed.errors import DtypeError, IncompatibleError, ParameterError, ShapeError
 
-F64 = torch.float64
-
-
-def randn(*shape, seed=0, dtype=F64):
-    return torch.randn(shape, dtype=F64, generator=torch.Generator().manual_seed(seed)).to(dtype)
-
-
-def rand(*shape, seed=0, dtype=F64):
-    return torch.rand(shape, dtype=F64, generator=torch.Generator().manual_seed(seed)).to(dtype)
-
-
-def operator(name, shape, dtype=F64, **params):
-    return build_operator(name, params, x_space=Space(shape, dtype))
-
-
-class Toy(SplitNetwork):
-    """Knows where in its frame a pixel is, so that tiles differ from the whole."""
-
-    def __init__(self, channels=1, *, scale=1, size=None, masked=0, tanh=True, skip=False, **more):
-        conditions = {"mask": masked} if masked else {}
-        super().__init__(channels=channels, scale=scale, size=size, conditions=conditions, **more)
-        self.first = nn.Conv2d(channels + masked, 3, 3, padding=1)
-        self.place = nn.Parameter(torch.zeros(3, size or 1, size or 1))
-        self.tail = ConvolutionHead(
-            3, self.out_channels, kernel=5, scale=scale, upscaling="shuffle", tanh=tanh
-        )
-        self.skip = skip
-        self.runs = []
-
-    def initialise(self, generator):
-        for p in self.parameters():
-            p.copy_(0.4 * torch.randn(p.shape, dtype=p.dtype, generator=generator))
-
-    def _features(self, y, **conditions):
-        self.runs.append(len(y))
-        return self.first(torch.cat([y, *conditions.values()], 1)) + self.place
-
-    def _base(self, y):
-        return (
-            y.repeat_interleave(self.scale, -1).repeat_interleave(self.scale, -2)
-            if self.skip
-            else None
-        )
-
-    def _head(self, z):
-        return self.tail(z)
-
-    def _head_adjoint(self, z, v, x):
-        return self.tail.adjoint(z, v, x)
-
-
-class Same(Network):
-    """Gives what it takes."""
-
-    def __init__(self, channels=1, **options):
-        super().__init__(channels=channels, **options)
-
-    def initialise(self, generator):
-        """Nothing to draw."""
-
-    def _forward(self, x, **conditions):
-        return x
-
-
-def toy(seed=0, dtype=F64, **options):
-    network = Toy(**options).to(F64)
-    with torch.no_grad():
-        network.initialise(torch.Generator().manual_seed(seed))
-    return network.to(dtype).eval()
-
-
-def fidelity(view, z):
-    return (view.operator(view.head(z)) - view.target).abs().square().sum() / 2
-
-
-def check_gradient(view):
-    """The gradient that is written out is that of autograd, also of a batch."""
-    with torch.no_grad():
-        z = view.features() + 0.1
-        got = view.gradient(z)
-    leaf = z.clone().requires_grad_()
-    (want,) = torch.autograd.grad(fidelity(view, leaf), leaf)
-    torch.testing.assert_close(got, want, rtol=1e-12, atol=1e-12 * float(want.abs().max()))
-    again = view.head_adjoint(z, view.data_grad(view.head(z)))
-    torch.testing.assert_close(again, got, rtol=1e-12, atol=1e-13)
-    flat = z.reshape(-1, *z.shape[-3:])  # all samples and tiles along one axis
-    torch.testing.assert_close(view.gradient(flat).reshape(z.shape), got)
-    torch.testing.assert_close(view.head(flat), view.head(z))
-    again = view.head_adjoint(flat, view.data_grad(view.head(flat)), view.tiles(flat))
-    torch.testing.assert_close(again.reshape(z.shape), got, rtol=1e-12, atol=1e-13)
-
-
-# name, picture, batch, network
-PROBLEMS = {
-    "fits": ("blur", (1, 6, 7), (2,), {"tanh": True}),
-    "skip": ("strided_blur", (1, 8, 6), (2,), {"scale": 2, "skip": True, "tanh": False}),
-    "range": ("strided_blur", (1, 8, 6), (), {"scale": 2, "value_range": (-1.0, 1.0)}),
-    "tiles": ("blur", (2, 9, 11), (2,), {"channels": 2, "size": 4, "value_range": (-1.0, 1.0)}),
-    "tiles, skip": ("blur", (1, 9, 4), (), {"size": 4, "skip": True}),
-    "tiles, scale": ("strided_blur", (1, 13, 18), (2,), {"scale": 2, "size": 4, "skip": True}),
-    "smaller": ("mask", (1, 3, 5), (2, 1), {"size": 6}),
-    "crop": ("strided_blur", (1, 7, 9), (2,), {"scale": 2, "skip": True}),
-    "continued": ("strided_blur", (1, 10, 9), (2,), {"scale": 3, "skip": True}),
-    "colour": ("strided_blur", (3, 8, 7), (2,), {"scale": 2, "skip": True}),
-    "colour, tiles": ("mask", (3, 9, 7), (2,), {"size": 4, "value_range": (-1.0, 1.0)}),
-    "grey": ("blur", (1, 6, 5), (2,), {"channels": 3, "skip": True}),
-    "grey, tiles": ("blur", (1, 6, 5), (2,), {"channels": 3, "size": 4}),
-}
-
-
-def problem(key, *, dtype=F64, **more):
-    name, shape, batch, options = PROBLEMS[key]
-    params = {"mask": rand(*shape[1:]) > 0.3} if name == "mask" else {}
-    if name == "strided_blur":
-        params = {"stride": options["scale"]}
-    op = operator(name, shape, dtype, **params)
-    network = toy(dtype=dtype, **options)
-    y = op(rand(*batch, *shape, dtype=dtype))
-    return network, op, y
+from .view_networks import (
+    F64,
+    PROBLEMS,
+    Same,
+    check_gradient,
+    fidelity,
+    operator,
+    problem,
+    rand,
+    toy,
+)
 
 
 @pytest.mark.parametrize("key", PROBLEMS)
@@ -285,7 +174,84 @@ def test_the_overlap_is_checked():
     network, op, y = problem("tiles")
     with pytest.raises(ParameterError, match="got an overlap of 3"):
         NetworkView.of(network, op, y, overlap=3)
+    with pytest.raises(ParameterError, match=r"tiles of 5 x 5 pixels.*got an overlap of 3"):
+        NetworkView.of(toy(), operator("blur", (1, 6, 6)), rand(1, 6, 6), tile=5, overlap=3)
     assert NetworkView.of(network, op, y, overlap=0).tiling.count == 9
+
+
+# ---- tiles of a chosen side, for a network of any size ------------------------------------
+
+
+@pytest.mark.parametrize(("name", "scale"), [("mask", 1), ("strided_blur", 2)])
+def test_a_network_of_any_size_by_tiles_is_what_it_makes_of_crops(name, scale):
+    """Blended by the map of `Tiling`, which has tests of its own; two tiles down, one across."""
+    shape = (1, 13 * scale, 7 * scale)
+    params = {"mask": rand(*shape[1:]) > 0.4} if name == "mask" else {}
+    op = operator(name, shape, **params)
+    y = op(rand(2, *shape))
+    network = toy(scale=scale, skip=True, value_range=(-1.0, 1.0))
+    view = NetworkView.of(network, op, y, feed="measurement", tile=8, overlap=3)
+    v = 2 * y - op(torch.ones(shape, dtype=F64))
+    assert view.seen.shape == (2, 2, 1, 8, 7)
+    crops = torch.stack([network(v[..., i : i + 8, :]) for i in (0, 5)], 1)
+    torch.testing.assert_close(view.output(), view.tiling.merge(crops))
+    torch.testing.assert_close(view.head(view.features()), view.output())
+    check_gradient(view)
+    assert view.picture(view.output()).shape == (2, *shape)
+    alone = crops[:, 0, :, : 5 * scale], crops[:, 1, :, 3 * scale :]
+    torch.testing.assert_close(view.output()[..., : 5 * scale, :], alone[0])
+    torch.testing.assert_close(view.output()[..., 8 * scale :, :], alone[1])
+
+
+def test_conditions_are_cut_as_the_picture_is():
+    mask = (rand(2, 1, 9, 11) > 0.4).double()
+    op = operator("mask", (2, 9, 11), mask=mask)
+    y = op(rand(2, 2, 9, 11))
+    network = toy(channels=2, masked=1)
+    view = NetworkView.of(network, op, y, feed="measurement", tile=7)
+    # they share 7 // 4 = 1 pixel or more
+    crops = [(..., slice(i, i + 7), slice(j, j + 7)) for i in (0, 2) for j in (0, 4)]
+    tiles = torch.stack([network(y[c], mask=mask[c]) for c in crops], 1)
+    torch.testing.assert_close(view.output(), view.tiling.merge(tiles))
+
+
+def test_pictures_no_larger_than_a_tile_stay_whole():
+    network, op, y = problem("range")
+    for tile in (None, 4, 100):  # the measurement is 4 x 3
+        view = NetworkView.of(network, op, y, tile=tile)
+        assert view.tiling is None
+        torch.testing.assert_close(view.output(), network(view.target))
+    assert NetworkView.of(network, op, y, tile=3).tiling.count == 2
+
+
+def test_a_network_of_one_size_keeps_it():
+    network, op, y = problem("tiles")
+    for tile in (3, 5, 100):
+        view = NetworkView.of(network, op, y, tile=tile)
+        assert view.seen.shape[-2:] == (4, 4)
+        torch.testing.assert_close(view.output(), NetworkView.of(network, op, y).output())
+
+
+def test_chosen_tiles_of_a_picture_in_colour():
+    """Of its luminance; the colours are blended by nobody."""
+    op = operator("blur", (3, 12, 9))
+    y = op(rand(2, 3, 12, 9))
+    view = NetworkView.of(toy(), op, y, tile=8)
+    assert view.seen.shape == (2, 4, 1, 8, 8) and view.output().shape == (2, 1, 12, 9)
+    same = NetworkView.of(Same(), op, y, tile=8)
+    torch.testing.assert_close(same.picture(same.output()), op.initial_estimate(y))
+
+
+def test_a_bounded_number_of_chosen_tiles_at_once(monkeypatch):
+    op = operator("blur", (1, 12, 12))
+    network = toy()
+    view = NetworkView.of(network, op, op(rand(2, 1, 12, 12)), tile=4)
+    with torch.no_grad():
+        want = view.output()
+        monkeypatch.setattr(module, "_MOST_PIXELS", 5 * 16 + 3)
+        network.runs.clear()
+        torch.testing.assert_close(view.output(), want)
+    assert max(network.runs) == 5 and sum(network.runs) == 2 * view.tiling.count
 
 
 # ---- sizes ---------------------------------------------------------------------------------
@@ -306,142 +272,6 @@ def test_pictures_that_are_no_multiple_of_the_scale(scale, side):
         want = network(torch.cat([t := torch.cat([y, y[..., -1:]], -1), t[..., -1:, :]], -2))
         want = want[..., :side, :side]
     torch.testing.assert_close(view.output(), want)
-
-
-# ---- colour --------------------------------------------------------------------------------
-
-COLOUR = {
-    "strided_blur": lambda shape: operator("strided_blur", shape),
-    "gain": lambda shape: 3.0 * operator("strided_blur", shape),
-    "composed": lambda shape: (
-        operator("strided_blur", shape) @ operator("blur", shape, kernel={"name": "gaussian"})
-    ),
-    "kernels": lambda shape: operator("strided_blur", shape, kernel=rand(2, 1, 3, 4, seed=7)),
-    "equal kernels": lambda shape: operator(
-        "strided_blur", shape, kernel=rand(2, 1, 3, 4, seed=7).expand(2, 3, 3, 4).clone()
-    ),
-}
-
-
-@pytest.mark.parametrize("key", COLOUR)
-@pytest.mark.parametrize("value_range", [(0.0, 1.0), (-1.0, 1.0)])
-def test_colour_is_the_luminance_problem_by_hand(key, value_range):
-    x = sample()[None, :, 60:74, 90:103].double()
-    x = torch.cat([x, x.flip(1)])
-    op, one = COLOUR[key](x.shape[1:]), None
-    network = toy(scale=2, skip=True, value_range=value_range)
-    y = op(x)
-    view = NetworkView.of(network, op, y)
-    assert isinstance(view.operator, ChannelOf) == (key == "equal kernels")
-    grey = COLOUR[key if key != "equal kernels" else "kernels"]((1, *x.shape[2:]))
-    # A is linear and channelwise: the luminance of what it makes, but for the offset
-    torch.testing.assert_close(view.luminance.measurement, grey(luminance(x)))
-    one = NetworkView.of(network, grey, grey(luminance(x)))
-    torch.testing.assert_close(view.target, one.target)
-    torch.testing.assert_close(view.seen, one.seen)
-    z = view.features()
-    torch.testing.assert_close(view.gradient(z), one.gradient(z))
-    picture, want = view.picture(view.head(z)), one.picture(one.head(z))
-    torch.testing.assert_close(luminance(picture), want)
-    estimate = op.initial_estimate(y)
-    chroma = torch.tensor([[-37.797, -74.203, 112.0], [112.0, -93.786, -18.214]], dtype=F64)
-    torch.testing.assert_close(
-        torch.einsum("kc,bchw->bkhw", chroma, picture),
-        torch.einsum("kc,bchw->bkhw", chroma, estimate),
-    )
-    fed = NetworkView.of(toy(), op, y, feed="estimate").seen
-    torch.testing.assert_close(fed, grey.initial_estimate(grey(luminance(x))))
-
-
-@pytest.mark.parametrize("key", COLOUR)
-def test_one_channel_of_an_operator(key):
-    op = COLOUR[key]((3, 8, 6))
-    one = one_channel(op)
-    assert one.in_space.shape == (1, 8, 6) and one.out_space.shape == (1, 4, 3)
-    assert one.name == op.name and one.batch_shape == op.batch_shape
-    assert one_channel(op) is one  # remembered
-    x, y = randn(2, 3, 8, 6), randn(2, 3, 4, 3, seed=1)
-    for c in range(3):
-        torch.testing.assert_close(one(x[:, c : c + 1]), op(x)[:, c : c + 1])
-        torch.testing.assert_close(one.H(y[:, c : c + 1]), op.H(y)[:, c : c + 1])
-    got = one.initial_estimate(y[:, :1])
-    torch.testing.assert_close(got, op.initial_estimate(y[:, :1].expand_as(y))[:, :1])
-
-
-def test_operators_that_tell_channels_apart_have_no_luminance():
-    match = "does not do the same to each of the 3 channels by itself.*Take a network of 3 channels"
-    shape = (3, 6, 6)
-    response = torch.eye(3, dtype=F64)
-    response[0, 1] = 1e-3
-    for op in (
-        operator("strided_blur", shape, stride=1, kernel=rand(1, 3, 3, 3)),
-        operator("channel_mix", shape, response=response),
-        operator("random_mask", shape, per_channel=True),
-        operator("mask", shape, mask=(rand(2, 3, 6, 6) > 0.5)),
-        operator("grayscale", shape),
-    ):
-        y = op(rand(2, *shape))
-        with pytest.raises(IncompatibleError, match=match):
-            NetworkView.of(toy(), op, y, feed="estimate")
-    alike = operator("channel_mix", shape, response=torch.eye(3, dtype=F64))
-    assert isinstance(one_channel(alike), ChannelOf)
-
-
-def test_parameters_of_nan_do_not_spoil_the_other_samples():
-    mask = rand(2, 1, 6, 6)
-    mask[0] = torch.nan
-    op = operator("mask", (3, 6, 6), mask=mask)
-    view = NetworkView.of(toy(skip=True), op, op(rand(2, 3, 6, 6)))
-    got = view.picture(view.output())
-    assert bool(got[0].isnan().all()) and bool(got[1].isfinite().all())
-
-
-def test_gradients_reach_a_kernel_through_the_luminance():
-    kernel = rand(1, 1, 3, 3).requires_grad_()
-    op = operator("strided_blur", (3, 6, 6), kernel=kernel)
-    view = NetworkView.of(toy(scale=2, skip=True), op, rand(2, 3, 3, 3))
-    z = view.features()
-    (grad,) = torch.autograd.grad(view.gradient(z).square().sum(), kernel)
-    assert bool((grad != 0).any())
-
-
-def test_masks_go_to_the_network_whichever_way():
-    mask = (rand(1, 6, 6) > 0.5).double()
-    x = rand(2, 3, 6, 6)
-    for given in (mask, mask[0], mask[None], mask.bool(), mask.expand(3, 6, 6).clone()):
-        op = operator("mask", (3, 6, 6), mask=given)
-        view = NetworkView.of(toy(masked=1), op, op(x))
-        torch.testing.assert_close(view.conditions["mask"].expand(1, 6, 6), mask)
-        view.output()
-        lonely = NetworkView.of(toy(masked=1), op, op(x)[0])
-        torch.testing.assert_close(lonely.output(), view.output()[0])
-
-
-def test_a_grey_picture_for_a_network_in_colour():
-    network, op, y = problem("grey")
-    view = NetworkView.of(network, op, y)
-    seen = op.initial_estimate(y).expand(2, 3, 6, 5)
-    torch.testing.assert_close(view.output(), network(seen).mean(-3, keepdim=True))
-
-
-@pytest.mark.parametrize("value_range", [(0.0, 1.0), (-1.0, 1.0)])
-@pytest.mark.parametrize("feed", ["measurement", "estimate"])
-def test_grey_levels_for_a_network_that_knows_luminance(value_range, feed):
-    op = operator("blur", (1, 6, 5))  # whose estimate is interpolation, and as good as linear
-    op = op if feed == "estimate" else 2.0 * op
-    network, x = toy(skip=True, value_range=value_range), rand(2, 1, 6, 5)
-    view = NetworkView.of(network, op, op(x), feed=feed, grey_levels=True)
-    y = luminance(x.expand(2, 3, 6, 5))
-    want = NetworkView.of(network, op, op(y), feed=feed)
-    torch.testing.assert_close(view.target, want.target)
-    torch.testing.assert_close(view.seen, want.seen)
-    got = luminance(view.picture(view.output()).expand(2, 3, 6, 5))
-    torch.testing.assert_close(got, want.picture(want.output()))
-    for other in (toy(channels=3), toy()):
-        colour = operator("blur", (3, 6, 5)) if other.channels == 1 else op
-        y = colour(rand(*colour.in_space.shape))
-        plain = NetworkView.of(other, colour, y)
-        assert NetworkView.of(other, colour, y, grey_levels=True).value_range == plain.value_range
 
 
 # ---- precision, transforms, errors ---------------------------------------------------------
@@ -498,30 +328,6 @@ def test_inside_inference_mode():
     view = NetworkView.of(network, op, y)
     torch.testing.assert_close(got, view.picture(view.output()))
     check_gradient(view)
-
-
-@pytest.mark.parametrize(
-    ("network", "name", "shape", "feed", "match"),
-    [
-        (lambda: toy(channels=2), "blur", (5, 6, 6), None,
-         r"Toy makes 2 channels out of 2; Blur has 5 in its estimate and 5 in its pictures. Take"),
-        (lambda: toy(channels=3, out_channels=1), "blur", (3, 6, 6), None, "1 channels out of 3"),
-        (lambda: toy(), "grayscale", (3, 6, 6), "measurement", "1 in its measurement and 3 in its"),
-        (lambda: toy(complex_valued=True), "blur", (1, 6, 6), None,
-         r"for complex pictures, Blur has real pictures.*complexify"),
-        (lambda: toy(), "fourier_sampling", (1, 6, 6), "measurement", "has complex"),
-        (lambda: toy(), "gaussian_sensing", (1, 6, 6), "measurement", "Take feed: estimate"),
-        (lambda: toy(masked=1), "blur", (1, 6, 6), None, "Toy needs mask, which Blur has not"),
-        (lambda: toy(channels=3, masked=2), "mask", (3, 6, 6), None,
-         r"needs mask of shape \(2, 6, 6\).*given for Mask; got \(3, 6, 6\)"),
-    ],
-)  # fmt: skip
-def test_what_does_not_go_together(network, name, shape, feed, match):
-    params = {"mask": rand(*shape) > 0.5} if name == "mask" else {}
-    op = operator(name, shape, **params)
-    y = torch.zeros(op.out_space.shape, dtype=op.out_space.dtype)
-    with pytest.raises(IncompatibleError, match=match):
-        NetworkView.of(network(), op, y, feed=feed)
 
 
 @pytest.mark.parametrize(

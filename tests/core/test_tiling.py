@@ -15,7 +15,7 @@ from wellposed.tiling import Tiling
 F64 = torch.float64
 
 
-def tiling(picture, *, given=None, scale=1, size=None, overlap=None, dtype=F64):
+def tiling(picture, *, given=None, scale=1, size=None, overlap=None, tile=None, dtype=F64):
     given = given or tuple(math.ceil(n / scale) for n in picture)
     return Tiling.of(
         given,
@@ -23,6 +23,7 @@ def tiling(picture, *, given=None, scale=1, size=None, overlap=None, dtype=F64):
         scale=scale,
         size=size,
         overlap=overlap,
+        tile=tile,
         device=torch.device("cpu"),
         dtype=dtype,
     )
@@ -166,6 +167,63 @@ def test_default_and_least_overlap():
     assert tiling((20, 20), overlap=7) is None
 
 
+@settings(max_examples=60, deadline=None)
+@given(cases)
+def test_tiles_of_a_chosen_side_are_those_of_a_network_of_that_size(case):
+    """Where the picture is as large as a tile in both directions; no larger: it stays whole."""
+    side = case.pop("size")
+    needed = [math.ceil(n / case["scale"]) for n in case["picture"]]
+    plan = tiling(**case, tile=side)
+    if max(needed) <= side:
+        whole = [case["scale"] * n for n in needed]
+        assert plan is None or (plan.count == 1 and list(case["picture"]) != whole)
+        return
+    x = randn(2, 1, *needed)
+    narrow = [min(n, side) for n in needed]
+    if narrow == [side, side]:
+        fixed = tiling(**case, size=side)
+        assert plan.count == fixed.count > 1
+        assert torch.equal(plan.split(x), fixed.split(x))
+        t = randn(2, plan.count, 1, *(case["scale"] * side,) * 2)
+        assert torch.equal(plan.merge(t), fixed.merge(t))
+    assert plan.split(x).shape[-2:] == tuple(narrow)
+
+
+@pytest.mark.parametrize("scale", [1, 2])
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_long_and_narrow_picture_is_not_continued_to_squares(scale, turned):
+    """Rows or columns that are fewer than the tile's side are all in each tile."""
+    shape = (3, 20)[::-1] if turned else (3, 20)
+    plan = tiling(tuple(scale * n for n in shape), scale=scale, tile=8, overlap=2)
+    x = randn(1, *shape)
+    tiles = plan.split(x)
+    starts = [0, 6, 12]
+    dim = -2 if turned else -1
+    want = torch.stack([x.narrow(dim, a, 8) for a in starts])
+    assert torch.equal(tiles, want)
+    enlarged = want.repeat_interleave(scale, -1).repeat_interleave(scale, -2)
+    whole = x.repeat_interleave(scale, -1).repeat_interleave(scale, -2)
+    torch.testing.assert_close(plan.merge(enlarged), whole)
+    weights = windows(scale * 20, 8, 2, scale)[1]
+    first = torch.zeros_like(enlarged)
+    first[0] = 1
+    got = plan.merge(first)[0]
+    torch.testing.assert_close(got[:, 0] if turned else got[0], weights[0])
+
+
+def test_which_tiles_are_chosen():
+    assert tiling((32, 32), tile=32) is None
+    assert tiling((33, 32), tile=32).count == 2
+    assert tiling((33, 33), tile=32).count == 4
+    assert tiling((64, 64), size=64, tile=32) is None  # the network's own size goes before
+    assert tiling((65, 64), size=64, tile=32).count == 2
+    assert tiling((40, 40), given=(20, 20), scale=2, tile=20) is None
+    assert [tiling((n, 8), tile=64).count for n in (112, 113)] == [2, 3]  # they share a quarter
+    with pytest.raises(ParameterError, match=r"8 x 8 pixels can share.*got an overlap of 5"):
+        tiling((20, 20), tile=8, overlap=5)
+    assert tiling((8, 8), tile=8, overlap=5) is None  # which there is no use for
+
+
 def test_in_single_precision_and_transforms():
     plan = tiling((9, 11), size=4, dtype=torch.float32)
     t = randn(3, plan.count, 2, 4, 4).float()
@@ -177,3 +235,20 @@ def test_in_single_precision_and_transforms():
     t.requires_grad_()
     (grad,) = torch.autograd.grad(plan.merge(t), t, g)
     torch.testing.assert_close(grad, plan.merge_adjoint(g))
+
+
+@pytest.mark.parametrize(("length", "multiple"), [(100, 8), (97, 8), (64, 16), (33, 4), (200, 16)])
+def test_tiles_start_at_multiples_and_still_cover_the_picture(length, multiple):
+    side, overlap = 32, 8
+    tiling = Tiling.of(
+        (length, 32), (length, 32), scale=1, size=None, overlap=overlap, tile=side,
+        multiple=multiple, device=torch.device("cpu"), dtype=torch.float64,
+    )  # fmt: skip
+    starts = tiling.rows.source.reshape(-1, side)[:, 0].tolist()
+    assert all(start % multiple == 0 for start in starts)
+    assert all(b - a <= max(side - overlap, multiple) for a, b in itertools.pairwise(starts))
+    x = torch.rand(2, 3, length, 32, dtype=torch.float64)
+    torch.testing.assert_close(tiling.merge(tiling.split(x)), x)
+    t = torch.rand_like(tiling.split(x))
+    lhs = (tiling.merge(t) * x).sum()
+    torch.testing.assert_close(lhs, (t * tiling.merge_adjoint(x)).sum())

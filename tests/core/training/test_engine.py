@@ -20,7 +20,7 @@ from wellposed.errors import (
     TrainingWarning,
 )
 from wellposed.registry import load_yaml
-from wellposed.training import load_weights, train
+from wellposed.training import load_weights, recipe_from, train
 from wellposed.training.durable import Journal, checkpoints, load_checkpoint
 from wellposed.training.engine import _Run
 from wellposed.training.learner import build_learner
@@ -335,3 +335,23 @@ def test_pairs_teach_without_an_operator(recipe, pictures, tmp_path):
     )  # fmt: skip
     result = run(made, tmp_path / "pairs", tmp_path / "o")
     assert set(result.quality) == {"psnr"}
+
+
+def test_a_network_that_no_loss_reaches_is_refused(pictures, tmp_path):
+    recipe = recipe_from(
+        {
+            "solver": {
+                "name": "inversenet",
+                "params": {
+                    "inversion": {"name": "dncnn", "params": {"depth": 2, "width": 2}},
+                    "denoiser": {"name": "dncnn", "params": {"depth": 2, "width": 2}},
+                },
+            },
+            "operator": "identity",
+            "data": {"crop": 16, "colour": "grey"},
+            "steps": 2,
+            "batch": 2,
+        }
+    )
+    with pytest.raises(ParameterError, match=r"^loss: nothing in it depends on .* of inverting"):
+        train(recipe, data=pictures, out=tmp_path / "run", device="cpu")
