@@ -24,6 +24,7 @@ _WHERE = {
     "BlindSolver": "solver",
     "Callback": "solver",
     "ChannelSpectra": "polyphase",
+    "ComposedBilinear": "bilinear",
     "ConditionMaker": "conditions",
     "ConvolutionHead": "network",
     "Denoiser": "prior",
@@ -86,6 +87,7 @@ __all__ = [
     "BlindSolver",
     "Callback",
     "ChannelSpectra",
+    "ComposedBilinear",
     "ConditionMaker",
     "ConvolutionHead",
     "Denoiser",
@@ -146,7 +148,7 @@ __all__ = [
 if TYPE_CHECKING:
     from .algebra import Identity, stack
     from .api import Pipeline, estimate_operator, pipeline, simulate, solve
-    from .bilinear import BilinearOperator
+    from .bilinear import BilinearOperator, ComposedBilinear
     from .cache import derived
     from .checks import real_number, whole_number
     from .conditions import ConditionMaker

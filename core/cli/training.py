@@ -24,10 +24,15 @@ def train(
     recipe: Annotated[
         str, typer.Argument(metavar="RECIPE", help="A YAML file, or the name of a shipped recipe.")
     ],
-    data: Annotated[
-        Path, typer.Option("--data", help="A folder of pictures, a zip archive, or a .npy array.")
-    ],
     out: Annotated[Path, typer.Option("-o", "--out", help="The folder of the run.")],
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            "--data",
+            help="A folder of pictures, a zip archive, a .npy array or an idx file; none for a "
+            "recipe that draws its own.",
+        ),
+    ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from the newest checkpoint, if there is one.")
     ] = False,

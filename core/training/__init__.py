@@ -20,17 +20,20 @@ if TYPE_CHECKING:
     from .engine import TrainingResult, train
     from .installed import InstalledWeights, installed_weights, verify_weights
     from .recipe import Recipe, load_recipe, recipe_from
-    from .trained import solver_from_weights, trained_solver
+    from .restored import Restored
+    from .trained import prior_from_weights, solver_from_weights, trained_solver
     from .weights import load_weights, read_weights, save_weights
 
 __all__ = [
     "Draws",
     "InstalledWeights",
     "Recipe",
+    "Restored",
     "TrainingResult",
     "installed_weights",
     "load_recipe",
     "load_weights",
+    "prior_from_weights",
     "read_weights",
     "recipe_from",
     "save_weights",
@@ -44,10 +47,12 @@ _WHERE: Final = {
     "Draws": "distributions",
     "InstalledWeights": "installed",
     "Recipe": "recipe",
+    "Restored": "restored",
     "TrainingResult": "engine",
     "installed_weights": "installed",
     "load_recipe": "recipe",
     "load_weights": "weights",
+    "prior_from_weights": "trained",
     "read_weights": "weights",
     "recipe_from": "recipe",
     "save_weights": "weights",

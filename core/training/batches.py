@@ -15,9 +15,10 @@ from torch import Tensor
 
 from ..errors import DataError
 from .distributions import draws_for
+from .drawn import DrawnKernels
 from .pool import Cuts, Pool, load_pool
-from .recipe import Recipe
-from .sources import open_source
+from .recipe import DataRecipe, Recipe
+from .sources import Source, open_source
 
 __all__ = ["Batches", "Sample", "open_data"]
 
@@ -129,7 +130,7 @@ class Batches:
 
 
 def open_data(
-    path: Path,
+    path: Path | None,
     recipe: Recipe,
     *,
     own: slice,
@@ -141,14 +142,9 @@ def open_data(
     Raises: DataError.
     """
     data = recipe.data
-    # the crops of y are smaller than those of x by a factor that is found below
-    folders = [(path, data)]
-    if data.kind == "pairs":
-        loose = data if data.crop is None else attrs.evolve(data, crop=1)
-        folders = [(path / "x", data), (path / "y", loose)]
     pools = [
-        load_pool(open_source(f), its, seed=recipe.seed, device=device, most_bytes=most_bytes)
-        for f, its in folders
+        load_pool(source, its, seed=recipe.seed, device=device, most_bytes=most_bytes)
+        for source, its in _sources(path, recipe)
     ]
     trained, held = [p[0] for p in pools], [p[1] for p in pools]
     if data.kind == "pairs":
@@ -158,7 +154,7 @@ def open_data(
     def batches(chosen: list[Pool], *, validating: bool) -> Batches:
         return Batches(
             pictures=None if alone else chosen[0],
-            measurements=chosen[-1] if data.kind != "pictures" else None,
+            measurements=chosen[-1] if data.kind in ("pairs", "measurements") else None,
             crop=data.sides,
             flips=data.flips and not validating,
             rotations=data.rotations and not validating,
@@ -170,6 +166,22 @@ def open_data(
 
     some = [p for p in held if p is not None]
     return batches(trained, validating=False), batches(some, validating=True) if some else None
+
+
+def _sources(path: Path | None, recipe: Recipe) -> list[tuple[Source, DataRecipe]]:
+    """Return where pictures, or measurements, or both come from, and how they are cut."""
+    data = recipe.data
+    if data.kind == "kernels":
+        assert data.sides is not None
+        drawn = DrawnKernels.of(data.kernel, count=data.count, size=data.sides[0], seed=recipe.seed)
+        return [(drawn, attrs.evolve(data, colour="as_is"))]
+    if path is None:
+        raise DataError(f"{data.kind} come from files: say where they are, --data PATH.")
+    if data.kind != "pairs":
+        return [(open_source(path), data)]
+    # the crops of y are smaller than those of x by a factor that is found later
+    loose = data if data.crop is None else attrs.evolve(data, crop=1)
+    return [(open_source(path / "x"), data), (open_source(path / "y"), loose)]
 
 
 def _check_pairs(pools: list[Pool], crop: tuple[int, int] | None) -> None:

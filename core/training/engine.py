@@ -61,7 +61,7 @@ class TrainingResult:
 def train(
     recipe: Recipe,
     *,
-    data: str | os.PathLike[str],
+    data: str | os.PathLike[str] | None = None,
     out: str | os.PathLike[str],
     resume: bool = False,
     device: str = "auto",
@@ -71,8 +71,9 @@ def train(
     tensorboard: bool = False,
     observer: Observer | None = None,
 ) -> TrainingResult:
-    """Train what a recipe names on a folder of pictures, a zip archive or a .npy array.
+    """Train what a recipe names on pictures: a folder, a zip archive, a .npy array or an idx file.
 
+    data: None for a recipe that draws its own.
     out: gets `recipe.yaml`, `log.csv`, the last two checkpoints, and in the end
     `weights.safetensors` with its card. resume: go on from the newest checkpoint there, if there
     is one. steps: instead of the recipe's. max_minutes: stop after that time, with a checkpoint.
@@ -94,7 +95,8 @@ def train(
     degradation = recipe.degradation() if recipe.operator is not None else None
     _check_early(recipe, degradation)
     folder = Path(out)
-    batches, held = open_data(Path(data), recipe, own=own, device=fabric.device)
+    source = None if data is None else Path(data)
+    batches, held = open_data(source, recipe, own=own, device=fabric.device)
     if degradation is not None and recipe.data.kind == "pictures":
         degradation.check(Space(batches.shape))
     if fabric.global_rank == 0:

@@ -12,7 +12,7 @@ import wellposed.registry as reg
 from torch import Tensor, nn
 from wellposed.registry.errors import suggestion
 
-from ..edge import build_solver
+from ..edge import build_prior, build_solver
 from ..errors import IncompatibleError, ParameterError
 from ..moves import fields_of
 from ..network import Network, NetworkSpec
@@ -24,7 +24,7 @@ from ..solver import DirectSolver, Solver
 from .recipe import Recipe
 from .restored import Restored
 
-__all__ = ["Learner", "TrainableSolver", "build_learner"]
+__all__ = ["Learner", "TrainablePrior", "TrainableSolver", "build_learner"]
 
 
 @runtime_checkable
@@ -36,6 +36,20 @@ class TrainableSolver(Protocol):
 
     def for_training(self, *, seed: int) -> Solver:
         """Return the solver with untrained networks, `nn.Module`s in its fields."""
+
+
+@runtime_checkable
+class TrainablePrior(Protocol):
+    """A generative prior that makes its own fresh networks, and says what they are trained on."""
+
+    def for_training(self, *, seed: int) -> TrainablePrior:
+        """Return the prior with untrained networks, `nn.Module`s in its fields."""
+
+    def reconstructed(self, x: Tensor, *, sampling: bool) -> Restored:
+        """Return what it makes of pictures x, with a code drawn around each, or the likeliest.
+
+        The parts are what a recipe's loss may use besides, by name, such as a divergence `(b,)`.
+        """
 
 
 class Learner(nn.Module, ABC):
@@ -71,18 +85,13 @@ class SolverLearner(Learner):
         """Register the networks, which stay the very objects that the solver uses."""
         super().__init__()
         self.solver = solver
-        modules = {
-            field.name: value
-            for field in fields_of(solver)
-            if isinstance(value := getattr(solver, field.name), nn.Module)
-        }
-        if not any(p.requires_grad for m in modules.values() for p in m.parameters()):
+        self.networks = _modules_of(solver)
+        if not any(p.requires_grad for p in self.networks.parameters()):
             raise IncompatibleError(
                 f"{solver.name} has no network with parameters to train. A learned solver has an "
                 "nn.Module in a field, or a method for_training(seed=).",
                 where="solver",
             )
-        self.networks = nn.ModuleDict(modules)
 
     def forward(
         self,
@@ -177,6 +186,35 @@ class NetworkLearner(Learner):
         return operator.initial_estimate(y)
 
 
+class PriorLearner(Learner):
+    """A generative prior of which every network in a field is trained."""
+
+    def __init__(self, prior: TrainablePrior) -> None:
+        """Register the networks, which stay the very objects that the prior uses."""
+        super().__init__()
+        self.prior = prior
+        self.networks = _modules_of(prior)
+
+    def forward(
+        self,
+        y: Tensor,
+        operator: ForwardOperator | None = None,
+        noise: Noise | None = None,
+        conditions: Mapping[str, Tensor] | None = None,
+    ) -> Restored:
+        """Return what the prior makes of the pictures y."""
+        return self.prior.reconstructed(y, sampling=self.training)
+
+    def weights(self) -> nn.Module:
+        """Return the network, or all of them under the names of their fields."""
+        only = list(self.networks.values())
+        return only[0] if len(only) == 1 else self.networks
+
+    def each(self) -> Mapping[str, nn.Module]:
+        """Return the networks by the names of their fields."""
+        return dict(self.networks.items())
+
+
 def build_learner(recipe: Recipe) -> Learner:
     """Return the learner of a recipe, its weights drawn from the seed.
 
@@ -198,6 +236,15 @@ def build_learner(recipe: Recipe) -> Learner:
 def _learner(recipe: Recipe) -> Learner:
     if recipe.network is not None:
         return NetworkLearner(_network(recipe.network, recipe.seed), recipe.feed)
+    if recipe.prior is not None:
+        prior: Any = build_prior(recipe.prior)
+        if not isinstance(prior, TrainablePrior):
+            raise IncompatibleError(
+                f"{prior.name} has nothing to train. A generative prior that has, has the methods "
+                "for_training(seed=) and reconstructed(x, sampling=).",
+                where="prior",
+            )
+        return PriorLearner(prior.for_training(seed=recipe.seed))
     solver: Any = build_solver(recipe.solver)
     if isinstance(solver, TrainableSolver):
         solver = solver.for_training(seed=recipe.seed)
@@ -214,3 +261,9 @@ def _network(given: Any, seed: int) -> nn.Module:
             where="network",
         )
     return built
+
+
+def _modules_of(component: Any) -> nn.ModuleDict:
+    """Return the networks in a component's fields, by name."""
+    values = {field.name: getattr(component, field.name) for field in fields_of(component)}
+    return nn.ModuleDict({k: v for k, v in values.items() if isinstance(v, nn.Module)})

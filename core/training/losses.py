@@ -49,14 +49,17 @@ class LossTerm:
 
         l1: |e|      l2: |e|^2      charbonnier: sqrt(|e|^2 + epsilon^2)
 
+    or, with `on: itself`, over what is found, such as the divergence of an autoencoder.
+
     Source: Charbonnier et al., 1994, Two deterministic half-quadratic regularization algorithms
     for computed imaging, ICIP.
     """
 
     norm: Literal["l1", "l2", "charbonnier"] = param("l1", doc="how an error counts")
-    on: Literal["picture", "measurement"] = param(
+    on: Literal["picture", "measurement", "itself"] = param(
         "picture",
-        doc="picture: f(y) against the truth x; measurement: A f(y) against y, without any truth",
+        doc="picture: f(y) against the truth x; measurement: A f(y) against y, without any truth; "
+        "itself: what is found, against nothing",
     )
     of: str | None = param(
         None, doc="a part that the solver finds on the way, by name, such as z of inversenet; "
@@ -74,7 +77,7 @@ class LossTerm:
 
     def each(self, error: Tensor) -> Tensor:
         """Return the weighted mean of each sample, `(b, ...)` -> `(b,)`."""
-        return self.weight * self._values(error).flatten(1).mean(1)
+        return self.weight * self._values(error).reshape(len(error), -1).mean(1)
 
     def _values(self, error: Tensor) -> Tensor:
         error = (
@@ -136,7 +139,9 @@ def _errors(
 ) -> Iterator[tuple[LossTerm, Tensor]]:
     for term in terms:
         found = restored.of(term.of or PICTURE)
-        if term.on == "picture":
+        if term.on == "itself":
+            yield term, found
+        elif term.on == "picture":
             if truth is None:
                 raise ParameterError(
                     "a loss on the picture needs the truth, which measurements alone do not give; "

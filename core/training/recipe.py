@@ -57,11 +57,15 @@ _positive = attrs.validators.ge(1)
 class DataRecipe:
     """How training samples are cut from the pictures."""
 
-    kind: Literal["pictures", "pairs", "measurements"] = param(
+    kind: Literal["pictures", "pairs", "measurements", "kernels"] = param(
         "pictures",
         doc="pictures: x, and y is simulated; pairs: folders x/ and y/ with equal names; "
-        "measurements: y alone",
+        "measurements: y alone; kernels: drawn ones, for a prior, with no files at all",
     )
+    kernel: Any = param(
+        None, doc="of kind kernels: a name, or a mapping of name and params, which may be drawn"
+    )
+    count: int = param(60000, doc="of kind kernels: how many are drawn, once", check=_positive)
     crop: int | tuple[int, int] | None = param(
         None, doc="side of the crops, or (height, width); default: whole pictures, all of one size",
         unit="pixels",
@@ -111,6 +115,14 @@ class DataRecipe:
                 f"turning by 90 degrees needs square crops; got {sides[0]} x {sides[1]}",
                 where="rotations",
             )
+        if (self.kind == "kernels") != (self.kernel is not None):
+            raise ParameterError(
+                "kind: kernels and a kernel go together, as in {kind: kernels, kernel: {name: "
+                "motion, params: {angle: {uniform: [0, 180]}}}}",
+                where="kernel",
+            )
+        if self.kind == "kernels" and (self.sides is None or sides[0] != sides[1]):
+            raise ParameterError("kernels need a crop, the side that all of them get", where="crop")
 
     @property
     def sides(self) -> tuple[int, int] | None:
@@ -124,6 +136,7 @@ class Recipe:
 
     solver: Any = param(None, doc="the learned solver: a name, or a mapping of name and params")
     network: Any = param(None, doc="or a network that maps a measurement to a picture by itself")
+    prior: Any = param(None, doc="or a generative prior: a name, or a mapping of name and params")
     feed: Literal["estimate", "measurement"] = param(
         "estimate",
         doc="what a network is given: the operator's initial estimate, or the measurement as it is",
@@ -168,17 +181,26 @@ class Recipe:
     notes: str = param("", doc="anything worth keeping with the weights")
 
     def __attrs_post_init__(self) -> None:
-        if (self.solver is None) == (self.network is None):
-            raise ParameterError("a recipe needs either a solver or a network, and not both")
-        for name in ("solver", "network"):
+        trained = [n for n in ("solver", "network", "prior") if getattr(self, n) is not None]
+        if len(trained) != 1:
+            raise ParameterError(
+                "a recipe needs either a solver or a network or a prior, one of them; got "
+                f"{', '.join(trained) or 'none'}"
+            )
+        for name in trained:
             given = getattr(self, name)
-            if given is not None and not isinstance(given, str | Mapping):
+            if not isinstance(given, str | Mapping):
                 raise ParameterError(
                     "expected a name, or a mapping of name and params, so that the recipe can be "
                     f"kept with the weights; got {type(given).__name__}",
                     where=name,
                 )
+        if self.prior is not None:
+            self._check_prior()
+            return
         kind, sides = self.data.kind, needs(self.loss)
+        if kind == "kernels":
+            raise ParameterError("kernels are what a prior is trained on", where="data.kind")
         if self.operator is None and (
             kind != "pairs" or sides["measurement"] or self.solver or self.feed == "estimate"
         ):
@@ -201,6 +223,17 @@ class Recipe:
             )
         self._check_conditions()
         self._check_strategies()
+
+    def _check_prior(self) -> None:
+        for name in ("operator", "noise", "conditions", "levels"):
+            if getattr(self, name) is not None:
+                raise ParameterError(
+                    "a prior learns pictures, not how they are measured; leave it out", where=name
+                )
+        if self.data.kind not in ("pictures", "kernels"):
+            raise ParameterError(
+                f"a prior learns from pictures or kernels; got {self.data.kind}", where="data.kind"
+            )
 
     def _check_conditions(self) -> None:
         given = self.conditions
@@ -281,6 +314,9 @@ class Recipe:
         """Return plain data, which `recipe_from` reads back."""
         plain: dict[str, Any] = attrs.asdict(self)
         plain["loss"] = [_without_none(term) for term in plain["loss"]]
+        if self.data.kind != "kernels":  # as before there were any: digests stay what they are
+            for name in ("kernel", "count"):
+                del plain["data"][name]
         return {key: value for key, value in _without_none(plain).items() if value not in ("", ())}
 
     def essence(self) -> dict[str, Any]:

@@ -1,9 +1,13 @@
-"""Where training pictures come from: a folder, a zip archive, or one .npy array."""
+"""Where training pictures come from: a folder, a zip archive, one .npy array or one idx file."""
 
 from __future__ import annotations
 
+import gzip
 import os
+import re
+import struct
 import zipfile
+import zlib
 from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any, Final, cast
@@ -21,6 +25,7 @@ __all__ = ["Source", "open_source"]
 
 _PICTURES: Final = tuple(suffix for suffix in SUFFIXES if suffix != ".npy")
 _MOST_BYTES: Final = 2**30  # of one member of an archive, unpacked
+_IDX: Final = re.compile(r"idx\d+-ubyte(\.gz)?$")
 
 
 class Source(ABC):
@@ -81,17 +86,18 @@ class _Array(Source):
 
 
 def open_source(path: str | os.PathLike[str]) -> Source:
-    """Return the pictures of a folder (with its subfolders), a zip archive or a .npy file.
+    """Return the pictures of a folder (with its subfolders), a zip archive, a .npy or an idx file.
 
     An array is (N, H, W), (N, H, W, C) or (N, C, H, W) with C 1 or 3, of uint8, uint16 or floats in
-    [0, 1]. Pictures come in the order of their names, on every system.
+    [0, 1]. An idx file, as MNIST's, ends in `idx3-ubyte` or `idx3-ubyte.gz`, and holds bytes
+    (N, H, W). Pictures come in the order of their names, on every system.
     Raises: DataError when there is nothing to read.
     """
     path = Path(path)
     if not path.exists():
         raise DataError(
             f"there is no folder or file {path}. --data expects a folder of pictures, a zip "
-            "archive of pictures, or a .npy array."
+            "archive of pictures, a .npy array or an idx file."
         )
     if path.is_dir():
         found = sorted(
@@ -102,8 +108,12 @@ def open_source(path: str | os.PathLike[str]) -> Source:
         return _Folder(path, _some(found, path))
     if path.suffix.lower() == ".npy":
         return _array(path)
+    if _IDX.search(path.name):
+        return _idx(path)
     if not zipfile.is_zipfile(path):
-        raise DataError(f"{path} is neither a folder nor a zip archive nor a .npy array.")
+        raise DataError(
+            f"{path} is neither a folder nor a zip archive nor a .npy array nor an idx file."
+        )
     with zipfile.ZipFile(path) as archive:
         members = [info.filename for info in archive.infolist() if not info.is_dir()]
     found = sorted(
@@ -153,3 +163,27 @@ def _array(path: Path) -> _Array:
         )
     top = {"uint8": 255.0, "uint16": 65535.0}.get(str(array.dtype), 1.0)
     return _Array(array, tuple(f"{path.name}[{i}]" for i in range(len(array))), top)
+
+
+def _idx(path: Path) -> _Array:
+    """Return the pictures of a file as MNIST has them: a header of big-endian lengths, bytes."""
+    try:
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            data = file.read(_MOST_BYTES + 1)
+    except (OSError, EOFError, zlib.error) as error:
+        raise DataError(f"{path} cannot be read: {error}") from error
+    if len(data) > _MOST_BYTES:
+        raise DataError(f"{path} unpacks to more than {_MOST_BYTES} bytes.")
+    if len(data) < 16 or data[:4] != b"\0\0\x08\x03":
+        raise DataError(
+            f"{path} does not begin as an idx file of pictures does: bytes, in three dimensions "
+            "(number, height, width)."
+        )
+    shape = struct.unpack(">3I", data[4:16])
+    if 0 in shape or len(data) - 16 != shape[0] * shape[1] * shape[2]:
+        raise DataError(
+            f"{path} says that it holds {shape[0]} pictures of {shape[1]} x {shape[2]} bytes, and "
+            f"has {len(data) - 16}. Get it again."
+        )
+    array = np.frombuffer(data, np.uint8, offset=16).reshape(shape)[:, None]
+    return _Array(array, tuple(f"{path.name}[{i}]" for i in range(len(array))), 255.0)

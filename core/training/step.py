@@ -29,7 +29,9 @@ def measured(
     """
     x = None if sample.picture is None else sample.picture.to(draws.device, non_blocking=True)
     if sample.measurement is None:
-        assert x is not None and degradation is not None
+        assert x is not None
+        if degradation is None:  # a prior learns the pictures themselves
+            return x, x, None, None, {}
         operator = degradation.operator(space, draws)
         noise = degradation.noise_model(draws)
         with torch.no_grad():

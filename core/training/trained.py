@@ -12,6 +12,7 @@ import attrs
 import torch
 from torch import Tensor
 from wellposed.registry import default_registry
+from wellposed.registry.errors import suggestion
 
 from ..edge import build_solver
 from ..errors import IncompatibleError, WeightsError, WellposedError
@@ -19,17 +20,18 @@ from ..moves import fields_of
 from ..network import NetworkSpec
 from ..operator import ForwardOperator
 from ..parts import parts_of
+from ..prior import Prior
 from ..problem import Problem
 from ..solver import Solver
 from .cards import card_path, read_card
 from .degradation_levels import levels_of, what_is_outside
 from .installed import InstalledWeights, installed_weights
-from .learner import SolverLearner, build_learner
+from .learner import Learner, PriorLearner, SolverLearner, build_learner
 from .one_operator import is_another
 from .recipe import recipe_from
 from .weights import load_weights
 
-__all__ = ["solver_from_weights", "trained_solver"]
+__all__ = ["prior_from_weights", "solver_from_weights", "trained_solver"]
 
 
 def solver_from_weights(
@@ -44,6 +46,49 @@ def solver_from_weights(
     evaluation mode; the same file is read only once.
     Raises: WeightsError when the file, its card or its recipe does not fit.
     """
+    learner = _learner(path, device, dtype)
+    if isinstance(learner, SolverLearner):
+        return learner.solver
+    if isinstance(learner, PriorLearner):
+        raise WeightsError(f"{path} holds a prior, no solver; see prior_from_weights.")
+    plain: Any = build_solver("network")
+    feed = recipe_from(read_card(path)["recipe"]).feed
+    return cast(Solver, attrs.evolve(plain, trained=learner.weights(), feed=feed))
+
+
+def prior_from_weights(
+    weights: str | os.PathLike[str],
+    *,
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype = torch.float32,
+) -> Prior:
+    """Return the prior that a weights file was trained for; `weights`: its path, or, of those that
+    are installed, its name without the suffix.
+
+    Raises: WeightsError as `solver_from_weights`.
+    """
+    known = {one.path.stem: one.path for one in installed_weights() if "prior" in _recipe_of(one)}
+    path = known.get(str(weights), Path(weights))
+    if path == Path(weights) and path.suffix == "":
+        raise WeightsError(
+            f"there are no installed weights of a prior called {weights}."
+            f"{suggestion(str(weights), tuple(known))} There are: {', '.join(known) or 'none'}."
+        )
+    learner = _learner(path, device, dtype)
+    if not isinstance(learner, PriorLearner):
+        raise WeightsError(f"{path} holds no prior; see solver_from_weights.")
+    return cast(Prior, learner.prior)
+
+
+def _recipe_of(one: InstalledWeights) -> Mapping[str, Any]:
+    recipe: Mapping[str, Any] = one.card.get("recipe") or {}
+    return recipe
+
+
+def _learner(
+    path: str | os.PathLike[str], device: torch.device | str, dtype: torch.dtype
+) -> Learner:
+    """Return what was trained, with its weights, on a device and in a precision."""
     path = Path(path)
     try:
         stamp = path.stat().st_mtime_ns, path.stat().st_size
@@ -53,7 +98,7 @@ def solver_from_weights(
 
 
 @functools.lru_cache(maxsize=8)
-def _read(path: Path, stamp: tuple[int, int], device: torch.device, dtype: torch.dtype) -> Solver:
+def _read(path: Path, stamp: tuple[int, int], device: torch.device, dtype: torch.dtype) -> Learner:
     card = read_card(path)
     try:
         recipe = recipe_from(card["recipe"])
@@ -69,9 +114,7 @@ def _read(path: Path, stamp: tuple[int, int], device: torch.device, dtype: torch
     learner.to(device, dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
     if isinstance(learner, SolverLearner):
         learner.solver_to(device)
-        return learner.solver
-    plain: Any = build_solver("network")
-    return cast(Solver, attrs.evolve(plain, trained=learner.weights(), feed=recipe.feed))
+    return learner
 
 
 def trained_solver(
@@ -158,6 +201,8 @@ def _told(wrong: Mapping[str, str]) -> str:
 
 def _solver_of(one: InstalledWeights) -> str:
     recipe = one.card["recipe"]
+    if "prior" in recipe:
+        return ""
     given = recipe.get("solver", "network")
     return str(given["name"] if isinstance(given, Mapping) else given)
 

@@ -68,5 +68,5 @@ class Watch(Strategy):
 
     def _note(self, name: str, difference: Tensor) -> None:
         first, second = self._moments[name]
-        first.add(difference.mean())
+        first.add(difference.real.mean())
         second.add(difference.abs().square().mean())

@@ -163,6 +163,13 @@ _PRIORS = (
         tags="denoiser adapter",
     ),
     _prior(
+        "generator",
+        "generator:NetworkGenerator",
+        "Any nn.Module from codes to pictures (VAE decoder, GAN), given from Python",
+        "Bora et al., 2017, Compressed sensing using generative models, section 2",
+        tags="generative adapter",
+    ),
+    _prior(
         "denoiser_prox",
         "wellposed.prior:DenoiserAsProx",
         "A denoiser in the place of a proximal map",

@@ -15,6 +15,7 @@ from wellposed.testing.strategies import image_shapes, tensors
 from .arrays import SkimageNLM, SkimageTV
 from .compose import Constrained, SmoothSum, SumOfPriors
 from .functions import CallableDenoiser, NetworkDenoiser, ProxDenoiser
+from .generator import NetworkGenerator
 from .nlm import NonLocalMeans
 from .separable import L0, L1, Box, NonNegative, Zero
 from .tikhonov import Tikhonov
@@ -249,3 +250,23 @@ def denoiser_prox_cases(draw: Draw) -> PriorCase:
     """Draw a weight."""
     prior = DenoiserAsProx(denoiser=NonLocalMeans(search=2), weight=draw(st.sampled_from([0.1, 1])))
     return PriorCase(prior=prior, space=draw(_spaces()), convex=False)
+
+
+@st.composite
+def generator_cases(draw: Draw) -> PriorCase:
+    """Draw shapes of codes and pictures, and whether the network gives [-1, 1]."""
+    latent = draw(st.sampled_from([(1,), (3,), (5, 1, 1)]))
+    space = draw(_spaces(real=True))
+    stream = torch.Generator().manual_seed(draw(st.integers(0, 2**16)))
+    layer = nn.Linear(latent[0], space.numel, dtype=torch.float64)
+    for values in layer.parameters():
+        values.data.normal_(generator=stream)
+    layers = nn.Sequential(nn.Flatten(), layer, nn.Tanh(), nn.Unflatten(1, space.shape))
+    prior = NetworkGenerator(
+        network=layers,
+        latent_shape=latent,
+        out_shape=(space.shape[0], space.shape[1], space.shape[2]),
+        value_range=draw(st.sampled_from([(0.0, 1.0), (-1.0, 1.0)])),
+        dtype=torch.float64,
+    )
+    return PriorCase(prior=prior, space=space)

@@ -1,0 +1,303 @@
+"""Descent on the codes of generators: pictures and restarts side by side, in one program.
+
+`LatentDescent` holds what its solvers share. A solver says what is unknown (`Block`s of codes, each
+with the map from codes to what they stand for) and what is made small.
+
+The state starts with the batch axes, as the loop wants it: `(*batch, restarts, *code)`. Generators
+and operators are given `(restarts, *batch, ...)`, since an operator's parameters per sample go with
+the last batch axis.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import attrs
+import torch
+from torch import Tensor
+from wellposed import (
+    Callback,
+    ForwardOperator,
+    IterativeSolver,
+    Problem,
+    Reconstruction,
+    replayed,
+)
+
+from .updates import groups, moments_for, moved
+
+__all__ = ["Block", "LatentDescent", "State"]
+
+
+@attrs.frozen(eq=False, kw_only=True)
+class Block:
+    """One unknown: codes of a shape, drawn from N(mean, deviation^2), and what they stand for.
+
+    penalty: the weight of `1/2 |code|^2`.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    decode: Callable[[Tensor], Tensor]
+    penalty: float = 0.0
+    mean: float = 0.0
+    deviation: float = 1.0
+
+
+@attrs.frozen(eq=False, kw_only=True)
+class State:
+    """Where all restarts are.
+
+    points: the codes of each block; moments: Adam's, else empty; count `batch`: steps done;
+    losses `(*batch, restarts)`: `|y - ...|^2` before the last step, infinite where a restart has
+    diverged; shown: what the codes of the best restart stood for, one tensor `(*batch, ...)` for
+    each block.
+    """
+
+    points: tuple[Tensor, ...]
+    moments: tuple[tuple[Tensor, ...], ...]
+    count: Tensor
+    losses: Tensor
+    shown: tuple[Tensor, ...]
+    turn: Turn | None = None
+
+    def tensors(self) -> list[Tensor]:
+        """Return all of them."""
+        inner = [m for pair in self.moments for m in pair]
+        return [*self.points, *inner, self.count, self.losses, *self.shown]
+
+    def copied(self) -> State:
+        """Return a state with tensors of its own, and without a turn."""
+        return State(
+            points=tuple(p.clone() for p in self.points),
+            moments=tuple(tuple(m.clone() for m in pair) for pair in self.moments),
+            count=self.count.clone(),
+            losses=self.losses.clone(),
+            shown=tuple(s.clone() for s in self.shown),
+        )
+
+
+class Turn:
+    """A step on tensors that stay where they are, to be replayed as one CUDA graph."""
+
+    def __init__(self, advance: Callable[[State], State], like: State) -> None:
+        """Keep room for a state."""
+        self._advance, self._room = advance, like.copied()
+        self._go = replayed(self._once, like.count.device)
+
+    def _once(self) -> None:
+        self._fill(self._advance(self._room))
+
+    def _fill(self, state: State) -> None:
+        for mine, given in zip(self._room.tensors(), state.tensors(), strict=True):
+            mine.copy_(given)
+
+    def __call__(self, state: State) -> State:
+        """Return the next state."""
+        self._fill(state)
+        self._go()
+        return attrs.evolve(self._room.copied(), turn=self)
+
+
+class LatentDescent(IterativeSolver[State]):
+    """Makes an energy small over the codes of generators, from several random starts at once.
+
+    A final class has these fields, and writes `_blocks`, `_energy` and `_operator`.
+    """
+
+    restarts: int
+    step_size: float
+    decay: float | None
+    update: str
+
+    @abstractmethod
+    def _blocks(self, problem: Problem) -> Sequence[Block]:
+        """Return the unknowns; what the last one stands for is the picture."""
+
+    @abstractmethod
+    def _energy(self, problem: Problem, parts: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        """Return what is made small, without the penalties, and `|y - ...|^2`.
+
+        parts: what the codes of each block stand for, `(restarts, *batch, ...)`; both results are
+        `(restarts, *batch)`.
+        """
+
+    @abstractmethod
+    def _operator(self, problem: Problem, shown: Sequence[Tensor]) -> ForwardOperator | None:
+        """Return the operator that has been found; None for the problem's own."""
+
+    def _starts(self, problem: Problem, points: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """Return where to start, given what was drawn."""
+        return points
+
+    def _extras(self, shown: Sequence[Tensor]) -> Mapping[str, Any]:
+        """Return what else to tell of the best restart; nothing by default."""
+        return {}
+
+    # ---- the loop -----------------------------------------------------------------------------
+
+    def init(self, problem: Problem) -> State:
+        """Draw the starts: the same for each picture, so that none depends on the others."""
+        stream, y, batch = problem.generator(), problem.measurement, problem.batch
+        dtype = y.real.dtype
+        blocks = self._blocks(problem)
+        drawn: list[list[Tensor]] = [[] for _ in blocks]
+        for _ in range(self.restarts):  # one after the other: more restarts keep the first ones
+            for block, rows in zip(blocks, drawn, strict=True):
+                values = torch.randn(block.shape, generator=stream, dtype=dtype, device=y.device)
+                rows.append(block.mean + block.deviation * values)
+        stacked = [torch.stack(rows) for rows in drawn]
+        points = self._starts(problem, tuple(p.expand(*batch, *p.shape) for p in stacked))
+        losses, shown = self._best(problem, points)
+        first = State(
+            points=points,
+            moments=tuple(moments_for(self.update, p) for p in points),
+            count=y.real.new_zeros(batch),
+            losses=losses,
+            shown=shown,
+        )
+        if not y.is_cuda:
+            return first
+        return attrs.evolve(first, turn=Turn(lambda state: self._advance(problem, state), first))
+
+    def step(self, problem: Problem, state: State) -> State:
+        """Move all codes once."""
+        return self._advance(problem, state) if state.turn is None else state.turn(state)
+
+    def estimate(self, problem: Problem, state: State) -> Tensor:
+        """Return the best restart's picture, before the last step: no generator runs for it."""
+        return state.shown[-1]
+
+    def change(self, problem: Problem, old: State, new: State) -> Tensor:
+        """Return how far the best restart's codes moved, relative; NaN when all have diverged."""
+        lead = len(problem.batch)
+        moved_by, size = new.losses.new_zeros(()), new.losses.new_zeros(())
+        for before, after in zip(old.points, new.points, strict=True):
+            moved_by = moved_by + (after - before).flatten(lead + 1).square().sum(-1)
+            size = size + after.flatten(lead + 1).square().sum(-1)
+        relative = (moved_by / torch.where(size > 0, size, 1)).sqrt()
+        best = torch.take_along_dim(relative, new.losses.argmin(-1, keepdim=True), -1).squeeze(-1)
+        return torch.where(new.losses.isfinite().any(-1), best, torch.nan)
+
+    def monitor(self, problem: Problem, state: State) -> Mapping[str, Tensor]:
+        """Return the smallest loss of all restarts."""
+        return {"loss": state.losses.amin(-1)}
+
+    def finish(self, problem: Problem, state: State) -> Mapping[str, Any]:
+        """Return where all restarts ended, and what the best one stands for."""
+        losses, shown = self._best(problem, state.points)
+        known = losses.isfinite().any(-1)  # else the last step went astray everywhere
+
+        def safe(new: Tensor, old: Tensor) -> Tensor:
+            return torch.where(known[(...,) + (None,) * (new.ndim - known.ndim)], new, old)
+
+        names = [block.name for block in self._blocks(problem)]
+        return {
+            "shown": [safe(n, o) for n, o in zip(shown, state.shown, strict=True)],
+            "losses": losses,
+            "best": losses.argmin(-1),
+            "latents": dict(zip(names, state.points, strict=True)),
+        }
+
+    def _solve(self, problem: Problem, callback: Callback | None) -> Reconstruction:
+        """Iterate, and look at all restarts once more after the last step."""
+        found = super()._solve(problem, callback)
+        extras = dict(found.extras)
+        shown = extras.pop("shown")
+        return attrs.evolve(
+            found,
+            image=shown[-1],
+            operator=self._operator(problem, shown),
+            extras={**extras, **self._extras(shown)},
+        )
+
+    # ---- one step -----------------------------------------------------------------------------
+
+    def _advance(self, problem: Problem, state: State) -> State:
+        lead = len(problem.batch)
+        # Gradients are needed whatever the caller's mode is; inference tensors could not have any.
+        with torch.inference_mode(False), torch.enable_grad():
+            points = [_restarts_first(p, lead).requires_grad_() for p in state.points]
+            moments = [tuple(m.movedim(lead, 0) for m in pair) for pair in state.moments]
+            seen, squares = self._descend(problem, points, moments, state.count + 1)
+        ended = tuple(p.detach().movedim(0, lead) for p in points)
+        losses = _finite_or_inf(squares.movedim(0, lead), ended)
+        return State(
+            points=ended,
+            moments=tuple(tuple(m.movedim(0, lead) for m in pair) for pair in moments),
+            count=state.count + 1,
+            losses=losses,
+            shown=tuple(_picked(p.movedim(0, lead), losses) for p in seen),
+            turn=state.turn,
+        )
+
+    def _descend(
+        self,
+        problem: Problem,
+        points: list[Tensor],
+        moments: list[tuple[Tensor, ...]],
+        count: Tensor,
+    ) -> tuple[list[Tensor], Tensor]:
+        """Move the points; return what they stood for before, and `|y - ...|^2` there."""
+        blocks = self._blocks(problem)
+        parts = [b.decode(p) for b, p in zip(blocks, points, strict=True)]
+        seen, first = [p.detach() for p in parts], None
+        turns = groups(self.update, len(blocks))
+        for group in turns:
+            held = [p if i in group else p.detach() for i, p in enumerate(parts)]
+            energy, squares = self._energy(problem, held)
+            first = squares.detach() if first is None else first
+            grads = torch.autograd.grad(energy.sum(), [points[i] for i in group])
+            for i, grad in zip(group, grads, strict=True):
+                with torch.no_grad():
+                    points[i], moments[i] = self._moved(
+                        points[i], grad + blocks[i].penalty * points[i], moments[i], count
+                    )
+                    if group is not turns[-1]:
+                        parts[i] = blocks[i].decode(points[i])
+        assert first is not None
+        return seen, first
+
+    def _moved(
+        self, point: Tensor, grad: Tensor, moments: tuple[Tensor, ...], count: Tensor
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        axes = tuple(range(1 + count.ndim, point.ndim))
+        count = count.reshape(*count.shape, *(1,) * len(axes))
+        rate = torch.full_like(count, self.step_size)
+        if self.decay is not None:
+            rate = rate * torch.exp(-count / self.decay)
+        return moved(self.update, point, grad, moments, rate=rate, count=count, axes=axes)
+
+    @torch.no_grad()
+    def _best(
+        self, problem: Problem, points: Sequence[Tensor]
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Return the losses of all restarts, and what the best one stands for."""
+        lead = len(problem.batch)
+        work = [_restarts_first(p, lead) for p in points]
+        parts = [b.decode(p) for b, p in zip(self._blocks(problem), work, strict=True)]
+        squares = self._energy(problem, parts)[1]
+        losses = _finite_or_inf(squares.movedim(0, lead), points)
+        return losses, tuple(_picked(p.movedim(0, lead), losses) for p in parts)
+
+
+def _restarts_first(point: Tensor, lead: int) -> Tensor:
+    return point.detach().movedim(lead, 0).clone(memory_format=torch.contiguous_format)
+
+
+def _finite_or_inf(losses: Tensor, points: Sequence[Tensor]) -> Tensor:
+    """Return losses `(*batch, restarts)`, infinite where they or the codes are not finite."""
+    good = losses.isfinite()
+    for point in points:
+        good = good & point.isfinite().flatten(losses.ndim).all(-1)
+    return torch.where(good, losses, torch.inf)
+
+
+def _picked(values: Tensor, losses: Tensor) -> Tensor:
+    """Return those of the restart with the smallest loss, `(*batch, ...)`."""
+    at = losses.ndim - 1
+    best = losses.argmin(-1)
+    best = best.reshape(*best.shape, *(1,) * (values.ndim - at))
+    return torch.take_along_dim(values, best, at).squeeze(at)

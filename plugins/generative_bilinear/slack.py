@@ -1,0 +1,151 @@
+"""`GenerativeBilinearSlack`: the picture may leave the range of its generator."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import attrs
+import torch
+from torch import Tensor
+from wellposed import (
+    BilinearOperator,
+    ForwardOperator,
+    GenerativePrior,
+    Needs,
+    Problem,
+    param,
+    real_number,
+    whole_number,
+)
+
+from .descent import Block, LatentDescent
+from .parts import (
+    bilinear_of,
+    image_block,
+    named,
+    normalised,
+    operator_at,
+    parameter_block,
+    squared_residual,
+)
+from .updates import UPDATES
+
+__all__ = ["GenerativeBilinearSlack"]
+
+_MEAN, _DEVIATION = 0.5, 0.01
+
+
+@attrs.frozen(eq=False, kw_only=True)
+class GenerativeBilinearSlack(LatentDescent):
+    """As `generative_bilinear`, with a free picture x that is kept near the generator's.
+
+        argmin_{h, m, x}  generated_weight |y - A(w, C(m))|^2 + picture_weight |y - A(w, x)|^2
+                          + distance_weight mean (x - C(m))^2 + tv_weight TV(x),    w = B(h)
+
+    What the generator cannot make, the range error, bounds `generative_bilinear`; x has no such
+    bound, and TV (the sum of the absolute differences to the next pixel below and to the right)
+    keeps the noise out of it. The restart with the smallest `|y - A(w, x)|^2` wins. The sums of
+    squares are those over pixels and channels, the authors' means over the frequencies of an
+    unnormalised DFT. There are no penalties of the codes.
+
+    Shapes, ambiguities, starts and extras: as for `generative_bilinear`; extras also hold
+    `generated`, the winner's C(m). x starts from N(0.5, 0.01^2), and is not clipped.
+    Raises: IncompatibleError when a generator does not fit the operator, or for an initial picture.
+    Cost: that of `generative_bilinear`, with twice the work for the operator.
+    Source: the algorithm 2 of later versions of Asim, Shamshad and Ahmed, 2018, Blind image
+    deconvolution using deep generative priors, with the constants of the authors' code. They
+    clip x before they choose among restarts; here it is as it is.
+    """
+
+    needs: ClassVar[Needs] = Needs(operators=(BilinearOperator,), priors=(GenerativePrior,))
+    homogeneous: ClassVar[bool] = False
+
+    parameter_prior: GenerativePrior = param(
+        doc="The generator B of the operator's parameter w: of blur kernels, for example.",
+        check=attrs.validators.instance_of(GenerativePrior),
+        repr=named,
+    )
+    restarts: int = param(10, doc="Random starts; the best one wins.", check=whole_number(1))
+    max_steps: int = param(10_000, doc="Number of steps.", check=whole_number(1))
+    tolerance: float = param(
+        0.0,
+        doc="Stop when all move less, relative; 0: never.",
+        check=real_number(least=0),
+        repr=False,
+    )
+    step_size: float = param(0.005, doc="Size of the first step.", check=real_number(above=0))
+    decay: float | None = param(
+        None,
+        doc="Step t has size step_size e^(-t / decay); None: all alike.",
+        unit="steps",
+        check=real_number(above=0),
+    )
+    update: str = param("adam", doc="How codes and picture move.", choices=UPDATES)
+    generated_weight: float = param(
+        1.0,
+        doc="Weight of the generator's squared residual.",
+        check=real_number(least=0),
+        repr=False,
+    )
+    picture_weight: float = param(
+        0.5,
+        doc="Weight of the free picture's squared residual.",
+        check=real_number(least=0),
+        repr=False,
+    )
+    distance_weight: float = param(
+        100.0,
+        doc="Weight of the mean squared distance of both.",
+        check=real_number(least=0),
+        repr=False,
+    )
+    tv_weight: float = param(
+        0.001,
+        doc="Weight of the free picture's total variation.",
+        check=real_number(least=0),
+        repr=False,
+    )
+
+    def _blocks(self, problem: Problem) -> Sequence[Block]:
+        return (
+            parameter_block(self.name, self.parameter_prior, problem),
+            image_block(self.name, problem),
+            Block(
+                name="picture",
+                shape=problem.image_space.shape,
+                decode=_itself,
+                mean=_MEAN,
+                deviation=_DEVIATION,
+            ),
+        )
+
+    def _energy(self, problem: Problem, parts: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        w, made, x = parts
+        both = squared_residual(problem, bilinear_of(problem)(w, torch.stack((made, x))))
+        energy = (
+            self.generated_weight * both[0]
+            + self.picture_weight * both[1]
+            + self.distance_weight * (x - made).square().mean((-3, -2, -1))
+            + self.tv_weight * _total_variation(x)
+        )
+        return energy, both[1]
+
+    def _operator(self, problem: Problem, shown: Sequence[Tensor]) -> ForwardOperator:
+        return operator_at(problem, shown[0])
+
+    def _extras(self, shown: Sequence[Tensor]) -> Mapping[str, Any]:
+        return {
+            "parameter": shown[0],
+            "parameter_normalised": normalised(shown[0]),
+            "generated": shown[1],
+        }
+
+
+def _itself(x: Tensor) -> Tensor:
+    return x
+
+
+def _total_variation(x: Tensor) -> Tensor:
+    down, right = x.diff(dim=-2).abs(), x.diff(dim=-1).abs()
+    return down.sum((-3, -2, -1)) + right.sum((-3, -2, -1))

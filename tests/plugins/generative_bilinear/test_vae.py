@@ -1,0 +1,103 @@
+"""The autoencoders against the paper's sizes, and the divergence of their codes."""
+
+import pytest
+import torch
+from torch import nn
+from wellposed.errors import IncompatibleError, WeightsError
+from wellposed.plugins.generative_bilinear.vae import BlurVae, MnistVae, VaeNetwork
+
+
+def sizes(network, x):
+    """Return the sides of what every layer of the encoder, and of the decoder, gives."""
+    found = []
+    kinds = (nn.Conv2d, nn.ConvTranspose2d, nn.MaxPool2d, nn.Linear)
+    hooks = [
+        module.register_forward_hook(lambda m, i, o: found.append(tuple(o.shape[1:])))
+        for module in network.modules()
+        if isinstance(module, kinds)
+    ]
+    mean, _ = network.encode(x)
+    network.decode(mean)
+    for hook in hooks:
+        hook.remove()
+    return found
+
+
+def test_the_blur_network_is_that_of_section_4_1():
+    network = BlurVae().for_training(seed=0).trained
+    assert sizes(network, torch.rand(2, 1, 28, 28)) == [
+        (20, 27, 27), (20, 13, 13), (20, 12, 12), (20, 6, 6), (50,), (50,),
+        (720,), (20, 13, 13), (20, 27, 27), (1, 28, 28),
+    ]  # fmt: skip
+
+
+def test_the_mnist_network_is_that_of_section_4_3():
+    network = MnistVae().for_training(seed=0).trained
+    assert sizes(network, torch.rand(2, 1, 28, 28)) == [
+        (20, 26, 26), (20, 13, 13), (20, 11, 11), (20, 5, 5), (500,), (100,), (100,),
+        (500,), (20, 12, 12), (20, 26, 26), (1, 28, 28),
+    ]  # fmt: skip
+
+
+def test_the_decoder_is_its_layers_by_hand():
+    network = VaeNetwork(kernel=2, latent=4, width=3, hidden=False)
+    network.initialise(torch.Generator().manual_seed(1))
+    code = torch.randn(5, 4)
+    v = torch.relu(network.dense(code)).reshape(5, 3, 6, 6)
+    up = nn.Upsample(scale_factor=2, mode="nearest")
+    v = torch.relu(network.first(up(v)))
+    v = torch.relu(network.second(up(v)))
+    torch.testing.assert_close(network.decode(code), torch.sigmoid(network.last(v)))
+
+
+def test_the_divergence_is_that_of_two_normal_distributions():
+    prior = MnistVae(latent=6, width=2).for_training(seed=3)
+    x = torch.rand(4, 1, 28, 28)
+    with torch.no_grad():
+        mean, log_variance = prior.trained.encode(x)
+        found = prior.reconstructed(x, sampling=True)
+        mine = torch.distributions.Normal(mean, (0.5 * log_variance).exp())
+        wanted = torch.distributions.kl_divergence(mine, torch.distributions.Normal(0.0, 1.0))
+        torch.testing.assert_close(found.parts["divergence"], wanted.sum(-1))
+        plain = prior.reconstructed(x, sampling=False).picture
+        torch.testing.assert_close(plain, prior.decode(prior.encode(x)))
+        assert not torch.allclose(found.picture, plain)
+
+
+def test_codes_are_drawn_around_their_mean():
+    prior = BlurVae(latent=2, width=2).for_training(seed=3)
+    x = torch.rand(1, 1, 28, 28)
+    prior.trained.decode = lambda code: code  # what the decoder is given
+    torch.manual_seed(0)
+    with torch.no_grad():
+        mean, log_variance = prior.trained.encode(x)
+        codes = torch.cat([prior.reconstructed(x, sampling=True).picture for _ in range(4000)])
+    torch.testing.assert_close(codes.mean(0), mean[0], atol=0.05, rtol=0)
+    torch.testing.assert_close(codes.std(0), (0.5 * log_variance[0]).exp(), atol=0.05, rtol=0)
+
+
+@pytest.mark.parametrize("batch", [(), (3,), (2, 3)])
+def test_kernels_sum_to_one_and_digits_are_left_alone(batch):
+    for cls in (BlurVae, MnistVae):
+        prior = cls(latent=4, width=2).for_training(seed=0)
+        picture = prior.decode(torch.randn(*batch, 4))
+        assert picture.shape == (*batch, 1, 28, 28)
+        total = picture.sum((-2, -1))
+        assert torch.allclose(total, torch.ones_like(total)) == (cls is BlurVae)
+        assert prior.encode(picture).shape == (*batch, 4)
+
+
+def test_weights_that_are_not_there(tmp_path):
+    with pytest.raises(WeightsError, match="no installed weights of a prior called nothing"):
+        BlurVae(weights="nothing").decode(torch.randn(50))
+    with pytest.raises(WeightsError, match="there are no weights"):
+        BlurVae(weights=str(tmp_path / "gone.safetensors")).decode(torch.randn(50))
+
+
+def test_weights_of_another_prior(monkeypatch):
+    other = MnistVae(latent=4, width=2).for_training(seed=0)
+    monkeypatch.setattr(
+        "wellposed.plugins.generative_bilinear.vae.prior_from_weights", lambda *a, **k: other
+    )
+    with pytest.raises(IncompatibleError, match=r"^weights: the weights mine belong to MnistVae"):
+        BlurVae(weights="mine").decode(torch.randn(50))
