@@ -52,6 +52,11 @@ class BilinearOperator(Component):
         """Return the operator `w -> B(w, x)`; x `(*x_space.shape)`, or one per sample."""
 
     @classmethod
+    def image_space_for(cls, y_space: Space, **params: Any) -> Space:
+        """Return the space of pictures for measurements of `y_space`: by default the same."""
+        return y_space
+
+    @classmethod
     def for_image(cls, space: Space, **params: Any) -> Self:
         """Build the operator for pictures of `space`; see `ForwardOperator.for_image`."""
         return cls(**params_for(cls, space, params))

@@ -24,9 +24,8 @@ from wellposed.registry.errors import located, suggestion
 
 from .algebra import Composed
 from .api import Pipeline, pipeline, simulate
-from .bilinear import BilinearOperator
 from .edge import register_types
-from .errors import IncompatibleError, ParameterError
+from .errors import ParameterError
 from .files import write_bytes
 from .solver import Callback
 
@@ -181,11 +180,6 @@ def _check_operator(given: Any, path: str) -> None:
     with located(path):
         bilinear = name in {s.name for s in registry.specs("bilinear")}
         cls = registry.load("bilinear" if bilinear else "operator", name)
-    if issubclass(cls, BilinearOperator):
-        raise IncompatibleError(
-            f"{name} is bilinear: fix one of its arguments in Python, with at_w or at_x.",
-            where=path,
-        )
     params = {} if isinstance(given, str) else given.get("params") or {}
     inside = f"{path}.params"
     typed = reg.structure_params(cls, params, path=inside, name=name)

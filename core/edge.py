@@ -126,7 +126,8 @@ def build_operator(
 ) -> AnyOperator:
     """Return an operator for measurements of `y_space`, or for pictures of `x_space`.
 
-    A sequence of operators is their composition, the first being applied last, as in `A @ B`.
+    A sequence of operators is their composition, the first being applied last, as in `A @ B`; the
+    last may be bilinear.
     Raises: ShapeError when no picture gives a measurement of `y_space`.
     """
     register_types()
@@ -143,15 +144,11 @@ def build_operator(
     name, values = _name_and_params("op", given, params)
     cls = _load_operator(name)
     typed = reg.structure_params(cls, values, path="op.params")
-    if issubclass(cls, BilinearOperator):
-        raise IncompatibleError(
-            f"{name} is bilinear: fix one argument first, e.g. with {cls.__name__}(...).at_w(w)."
-        )
     if x_space is None:
         assert y_space is not None
         x_space = _sized(cls, name, y_space, typed)
     reg.check_missing(cls, {**typed, "in_shape": 0, "dtype": 0}, "op.params")
-    op: ForwardOperator = cls.for_image(x_space, **typed)
+    op: ForwardOperator | BilinearOperator = cls.for_image(x_space, **typed)
     if y_space is not None and op.out_space != y_space:
         raise ShapeError(
             f"op {name} gives measurements of shape {op.out_space.shape} ({op.out_space.dtype}) "
@@ -169,26 +166,28 @@ def _sized(cls: Any, name: str, y_space: Space, params: dict[str, Any]) -> Space
 
 def _composed(
     given: Sequence[Given], y_space: Space | None, x_space: Space | None
-) -> ForwardOperator:
+) -> ForwardOperator | BilinearOperator:
     if not given:
         raise ParameterError("op expects at least one operator; got an empty list.")
-    total: ForwardOperator | None = None
+    total: Any = None
     for item in given if x_space is None else reversed(given):
         op = build_operator(item, y_space=y_space, x_space=x_space)
-        if not isinstance(op, ForwardOperator):
+        linear = isinstance(op, ForwardOperator)
+        if not linear and not (isinstance(op, BilinearOperator) and item is given[-1]):
             raise IncompatibleError(
-                f"a list of operators can hold linear ones only; got {op.name}."
+                "a list of operators can hold linear ones only, of which the last may be "
+                f"bilinear; got {op.name}."
             )
         if total is None:
             total = op
         else:
             total = total @ op if x_space is None else op @ total
-        if x_space is None:
-            y_space = op.in_space
-        else:
+        if x_space is not None:
             x_space = op.out_space
-    assert total is not None
-    return total
+        elif isinstance(op, ForwardOperator):
+            y_space = op.in_space
+    found: ForwardOperator | BilinearOperator = total
+    return found
 
 
 def _built(kind: str, base: type, given: Given, params: Mapping[str, Any] | None) -> Any:

@@ -11,6 +11,7 @@ import attrs
 import torch
 from torch import Tensor
 
+from .bilinear import BilinearOperator
 from .component import Component
 from .describe import describe, versions
 from .errors import IncompatibleError
@@ -66,7 +67,13 @@ class Needs:
     def _check_operator(self, who: str, op: AnyOperator) -> None:
         if not isinstance(op, self.operators):
             wanted = " or ".join(t.__name__ for t in self.operators)
-            raise IncompatibleError(f"{who} needs a {wanted}; got {op.name}.")
+            hint = (
+                " It is bilinear: fix one argument first, with at_w(w) or at_x(x), or take a "
+                "solver that finds both."
+                if isinstance(op, BilinearOperator)
+                else ""
+            )
+            raise IncompatibleError(f"{who} needs a {wanted}; got {op.name}.{hint}")
         wrong = self.operator_check(op) if self.operator_check else None
         if wrong:
             raise IncompatibleError(f"{who} cannot use {op.name}: {wrong}")

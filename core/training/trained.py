@@ -26,7 +26,7 @@ from ..solver import Solver
 from .cards import card_path, read_card
 from .degradation_levels import levels_of, what_is_outside
 from .installed import InstalledWeights, installed_weights
-from .learner import Learner, PriorLearner, SolverLearner, build_learner
+from .learner import PriorLearner, SolverLearner, build_learner
 from .one_operator import is_another
 from .recipe import recipe_from
 from .weights import load_weights
@@ -46,14 +46,10 @@ def solver_from_weights(
     evaluation mode; the same file is read only once.
     Raises: WeightsError when the file, its card or its recipe does not fit.
     """
-    learner = _learner(path, device, dtype)
-    if isinstance(learner, SolverLearner):
-        return learner.solver
-    if isinstance(learner, PriorLearner):
+    found = _found(path, device, dtype)
+    if not isinstance(found, Solver):
         raise WeightsError(f"{path} holds a prior, no solver; see prior_from_weights.")
-    plain: Any = build_solver("network")
-    feed = recipe_from(read_card(path)["recipe"]).feed
-    return cast(Solver, attrs.evolve(plain, trained=learner.weights(), feed=feed))
+    return found
 
 
 def prior_from_weights(
@@ -74,10 +70,10 @@ def prior_from_weights(
             f"there are no installed weights of a prior called {weights}."
             f"{suggestion(str(weights), tuple(known))} There are: {', '.join(known) or 'none'}."
         )
-    learner = _learner(path, device, dtype)
-    if not isinstance(learner, PriorLearner):
+    found = _found(path, device, dtype)
+    if not isinstance(found, Prior):
         raise WeightsError(f"{path} holds no prior; see solver_from_weights.")
-    return cast(Prior, learner.prior)
+    return found
 
 
 def _recipe_of(one: InstalledWeights) -> Mapping[str, Any]:
@@ -85,9 +81,9 @@ def _recipe_of(one: InstalledWeights) -> Mapping[str, Any]:
     return recipe
 
 
-def _learner(
+def _found(
     path: str | os.PathLike[str], device: torch.device | str, dtype: torch.dtype
-) -> Learner:
+) -> Solver | Prior:
     """Return what was trained, with its weights, on a device and in a precision."""
     path = Path(path)
     try:
@@ -98,7 +94,9 @@ def _learner(
 
 
 @functools.lru_cache(maxsize=8)
-def _read(path: Path, stamp: tuple[int, int], device: torch.device, dtype: torch.dtype) -> Learner:
+def _read(
+    path: Path, stamp: tuple[int, int], device: torch.device, dtype: torch.dtype
+) -> Solver | Prior:
     card = read_card(path)
     try:
         recipe = recipe_from(card["recipe"])
@@ -112,9 +110,13 @@ def _read(path: Path, stamp: tuple[int, int], device: torch.device, dtype: torch
     learner.requires_grad_(False).eval()
     # where convolutions run fastest
     learner.to(device, dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if isinstance(learner, PriorLearner):
+        return cast(Prior, learner.prior)
     if isinstance(learner, SolverLearner):
         learner.solver_to(device)
-    return learner
+        return learner.solver
+    plain: Any = build_solver("network")
+    return cast(Solver, attrs.evolve(plain, trained=learner.weights(), feed=recipe.feed))
 
 
 def trained_solver(
@@ -148,10 +150,14 @@ def trained_solver(
 
 
 def _suited(solver: str, problem: Problem) -> Path:
-    """Return installed weights of a solver for operators like this one; the first by name."""
+    """Return installed weights of a solver for operators like this one.
+
+    Those trained on whole pictures come first, then those on a part of each, cut and resized, as
+    of faces; then it goes by name.
+    """
     known = [one for one in installed_weights() if not one.problem and _solver_of(one) == solver]
     operator, reasons = problem.linear, []
-    for one in sorted(known, key=lambda one: one.path.name):
+    for one in sorted(known, key=lambda one: (_of_one_subject(one), one.path.name)):
         wrong = _outside(one.card, problem)
         if not wrong:
             return one.path
@@ -197,6 +203,11 @@ def _other_operator(card: Mapping[str, Any], operator: ForwardOperator) -> Mappi
 
 def _told(wrong: Mapping[str, str]) -> str:
     return ", ".join(f"{key} {text}" for key, text in wrong.items())
+
+
+def _of_one_subject(one: InstalledWeights) -> bool:
+    data = one.card["recipe"].get("data") or {}
+    return bool(data.get("middle") or data.get("resize"))
 
 
 def _solver_of(one: InstalledWeights) -> str:

@@ -155,7 +155,7 @@ def test_bad_names_and_parameters_are_refused(picture):
     refuse(ParameterError, r"solver expects a name, a mapping.*got int", picture, solver=3)
     refuse(
         IncompatibleError,
-        r"convolution is bilinear: fix one argument first",
+        r"got CircularConvolution\. It is bilinear: fix one argument first, with at_w",
         picture,
         op="convolution",
     )

@@ -10,7 +10,6 @@ from wellposed.config import ProblemConfig, load_problem, problem_from, save_pro
 from wellposed.errors import (
     BrokenPluginError,
     ImageFileError,
-    IncompatibleError,
     ParameterError,
     UnknownComponent,
 )
@@ -176,17 +175,12 @@ def test_errors_carry_the_path(change, error, match):
         problem_from(data)
 
 
-def test_bilinear_operators_need_a_fixed_argument(monkeypatch):
-    class Registry:
-        def specs(self, kind):
-            return [type("Spec", (), {"name": "product"})]
-
-        def load(self, kind, name):
-            return type("Product", (wellposed.BilinearOperator,), {})
-
-    monkeypatch.setattr(config.reg, "default_registry", Registry)
-    with pytest.raises(IncompatibleError, match="op: product is bilinear: fix one of its argum"):
-        problem_from({"op": "product", "solver": "admm"})
+def test_bilinear_operators_come_by_name():
+    problem_from({"op": {"name": "convolution", "params": {"kernel_shape": [3, 3]}},
+                  "solver": "admm"})  # fmt: skip
+    with pytest.raises(ParameterError, match=r"op.params.*kernel_size"):
+        problem_from({"op": {"name": "convolution", "params": {"kernel_size": 3}},
+                      "solver": "admm"})  # fmt: skip
 
 
 @pytest.mark.parametrize(

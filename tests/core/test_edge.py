@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 import torch
-from wellposed import Space
+from wellposed import BilinearOperator, Space
 from wellposed.edge import build_operator, register_types
-from wellposed.errors import ParameterError, UnknownComponent
+from wellposed.errors import IncompatibleError, ParameterError, UnknownComponent
 from wellposed.registry import dump_yaml, load_yaml, unstructure
 
 X = Space((1, 6, 7), torch.float64)
@@ -73,3 +73,19 @@ def test_tensors_survive_yaml_exactly(dtype):
     data = load_yaml(dump_yaml(unstructure(op)))
     again = build_operator(data, x_space=X.to(dtype))
     assert torch.equal(again.kernel, op.kernel) and again.kernel.dtype == op.kernel.dtype
+
+
+def test_bilinear_operators_are_built_by_name_and_after_linear_ones():
+    x_space = Space((1, 8, 6), torch.float64)
+    convolution = {"name": "convolution", "params": {"kernel_shape": [3, 5]}}
+    plain = build_operator(convolution, y_space=x_space)
+    assert isinstance(plain, BilinearOperator)
+    assert plain.x_space == x_space and plain.w_space == Space((1, 3, 5), torch.float64)
+    reduced = {"name": "strided_blur", "params": {"stride": 2, "kernel": "delta"}}
+    for sizes in ({"x_space": x_space}, {"y_space": Space((1, 4, 3), torch.float64)}):
+        both = build_operator([reduced, convolution], **sizes)
+        w, x = torch.rand(1, 3, 5, dtype=torch.float64), torch.rand(1, 8, 6, dtype=torch.float64)
+        outer = build_operator(reduced, x_space=x_space)
+        torch.testing.assert_close(both(w, x), outer(plain(w, x)))
+    with pytest.raises(IncompatibleError, match="of which the last may be bilinear"):
+        build_operator([convolution, reduced], x_space=x_space)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import attrs
 import pytest
 import torch
 import wellposed.registry as reg
 from wellposed.errors import DataError, WeightsError
 from wellposed.training import load_recipe, recipe_from, save_weights, solver_from_weights, train
-from wellposed.training.installed import find_recipe
+from wellposed.training.installed import InstalledWeights, find_recipe
 from wellposed.training.learner import build_learner
 from wellposed.training.recipe import DataRecipe
+from wellposed.training.trained import _of_one_subject
 
 
 def plain(**changes):
@@ -124,3 +127,13 @@ def test_every_shipped_recipe_runs(name, tmp_path):
     assert isinstance(changed.data, DataRecipe)
     result = train(changed, data=data, out=tmp_path / "run", device="cpu")
     assert result.finished and result.weights.is_file()
+
+
+def test_weights_of_one_subject_come_after_those_of_any():
+    def one(name, **data):
+        recipe = {"solver": {"name": "dlnet"}, "data": data}
+        return InstalledWeights(Path(f"{name}.safetensors"), card={"recipe": recipe})
+
+    weights = [one("b_any"), one("a_faces", resize=64), one("a_middle", middle=89), one("c_any")]
+    found = sorted(weights, key=lambda w: (_of_one_subject(w), w.path.name))
+    assert [w.path.stem for w in found] == ["b_any", "c_any", "a_faces", "a_middle"]

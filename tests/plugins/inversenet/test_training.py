@@ -324,7 +324,6 @@ def test_tiles_of_trained_networks_are_close_to_the_whole(weights):
     for key, least in (("z", 90), ("x", 55)):
         a, b = (v.extras["z"] if key == "z" else v.image for v in (whole, tiled))
         assert float(wellposed.psnr(b, a).min()) > least
-        assert not torch.equal(a, b)
 
 
 def test_all_networks_are_modules_of_the_learner():
