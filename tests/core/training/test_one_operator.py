@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 import torch
-import wellposed.training.one_operator as module
 from wellposed import Space
 from wellposed.edge import build_operator, register_types
 from wellposed.training.one_operator import is_another
