@@ -170,10 +170,13 @@ def _composed(
     if not given:
         raise ParameterError("op expects at least one operator; got an empty list.")
     total: Any = None
-    for item in given if x_space is None else reversed(given):
-        op = build_operator(item, y_space=y_space, x_space=x_space)
-        linear = isinstance(op, ForwardOperator)
-        if not linear and not (isinstance(op, BilinearOperator) and item is given[-1]):
+    order = range(len(given)) if x_space is None else reversed(range(len(given)))
+    for number in order:
+        op = build_operator(given[number], y_space=y_space, x_space=x_space)
+        innermost = number == len(given) - 1
+        if not isinstance(op, ForwardOperator) and not (
+            innermost and isinstance(op, BilinearOperator)
+        ):
             raise IncompatibleError(
                 "a list of operators can hold linear ones only, of which the last may be "
                 f"bilinear; got {op.name}."

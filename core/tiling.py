@@ -101,6 +101,8 @@ class Tiling:
         Raises: ParameterError for an overlap of more than half a tile.
         """
         sides, ramp = [math.ceil(n / scale) for n in picture], None
+        if tile is not None and multiple > 1:  # two at least, so that tiles can overlap
+            tile = max(math.ceil(tile / multiple), 2) * multiple
         if size is None and tile is not None and max(sides) > tile:
             size, ramp = tile, _RAMP * scale
             sides = [min(n, tile) for n in sides]

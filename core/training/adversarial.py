@@ -136,7 +136,7 @@ class Adversarial(Strategy):
     def objective(self, so_far: Tensor, outcome: Outcome) -> Tensor:
         """Let the discriminator learn, and add what it says of the restored pictures."""
         assert outcome.truth is not None
-        found = [outcome.restored.of(name) for name in self._given.of]
+        found = [outcome.restored.like(name, outcome.truth) for name in self._given.of]
         self._learn(outcome.truth, [v.detach() for v in found], outcome.step)
         # D's weights enter as constants: no gradient is computed for them, and none is left.
         fixed = {name: p.detach() for name, p in self.discriminator.named_parameters()}

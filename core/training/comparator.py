@@ -80,7 +80,8 @@ class Comparator(Strategy):
         assert outcome.truth is not None
         with torch.no_grad():
             wanted = self._features(outcome.truth)
-        found = [self._features(outcome.restored.of(name)) for name in self._given.of]
+        pictures = [outcome.restored.like(name, outcome.truth) for name in self._given.of]
+        found = [self._features(picture) for picture in pictures]
         loss = torch.stack([(v - wanted).square().mean() for v in found]).sum()
         self._mean.add(loss)
         return so_far + self._given.weight * loss

@@ -307,9 +307,10 @@ class _Run:
             self.fabric.barrier()
             return TrainingResult(step=done, steps=steps)
         with torch.no_grad():  # what is measured are the numbers that the file holds
-            for value in self.learner.parameters():
-                half = value.half().to(value.dtype)
-                value.copy_(torch.where(torch.isfinite(half), half, value))  # else: see below
+            for value in (*self.learner.parameters(), *self.learner.buffers()):
+                if value.is_floating_point():
+                    half = value.half().to(value.dtype)
+                    value.copy_(torch.where(torch.isfinite(half), half, value))  # else: see below
         quality = self._quality(self.held or self.batches)
         path = self.folder / WEIGHTS
         export(

@@ -220,7 +220,7 @@ def build_learner(recipe: Recipe) -> Learner:
 
     Raises: ParameterError, UnknownComponent and their kin, with the path of the entry.
     """
-    torch.manual_seed(recipe.seed)
+    torch.default_generator.manual_seed(recipe.seed)  # networks are made on the CPU
     learner = _learner(recipe)
     known = learner.conditions()
     for name in recipe.conditions or ():

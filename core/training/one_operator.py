@@ -12,13 +12,13 @@ from torch import Tensor
 
 from ..cache import derived
 from ..errors import WellposedError
-from ..moves import tensors_in
+from ..moves import fields_of, tensors_in
 from ..operator import ForwardOperator
 from ..space import real_partner
 from .degradations import Degradation
 from .distributions import draws_for, is_random
 
-__all__ = ["is_another"]
+__all__ = ["is_another", "is_the_same"]
 
 # Of two blurs: the relative difference of their kernels; 0.13 for a Gaussian wider by a tenth.
 _FARTHEST: Final = 0.15
@@ -46,19 +46,45 @@ def is_another(operator: ForwardOperator, given: Any) -> Mapping[str, str]:
     return {"operator": f"{distance:.2g} away from the one trained for, more than {_FARTHEST:g}"}
 
 
+def is_the_same(operator: ForwardOperator, given: Any) -> bool:
+    """Tell whether an operator is, field by field, the one that a recipe names: known at once."""
+    degradation = Degradation.from_data(given, None)
+    if is_random(list(degradation.operators)):
+        return False
+    try:
+        trained = _trained(operator, degradation)
+    except WellposedError:
+        return False
+    return type(trained) is type(operator) and all(
+        _equal(getattr(operator, field.name), getattr(trained, field.name))
+        for field in fields_of(operator)
+        if field.init
+    )
+
+
+def _equal(a: Any, b: Any) -> bool:
+    if isinstance(a, Tensor) and isinstance(b, Tensor):
+        return a.shape == b.shape and a.dtype == b.dtype and bool(torch.equal(a, b))
+    return not isinstance(a, Tensor | ForwardOperator) and type(a) is type(b) and bool(a == b)
+
+
+def _trained(operator: ForwardOperator, degradation: Degradation) -> ForwardOperator:
+    device = operator.device or torch.device("cpu")  # without tensors it belongs to any
+    draws = draws_for(0, 0, stream=3, batch=1, device=device)
+    return degradation.operator(operator.in_space, draws)
+
+
 def _distance(operator: ForwardOperator, degradation: Degradation) -> float | str:
     """Return the relative difference, or why there is none."""
     space, batch = operator.in_space, operator.batch_shape or (1,)
-    device = operator.device or torch.device("cpu")  # without tensors it belongs to any
-    draws = draws_for(0, 0, stream=3, batch=1, device=device)
     try:
-        trained = degradation.operator(space, draws)
+        trained = _trained(operator, degradation)
     except WellposedError as error:
         return str(error)
     if trained.out_space != operator.out_space:
         return f"it measures {trained.out_space.shape} there, and not {operator.out_space.shape}"
     v = _noise((*batch, *space.shape)).to(real_partner(space.dtype))
-    v = v.to(device).to(space.dtype)
+    v = v.to(operator.device or torch.device("cpu")).to(space.dtype)
     with torch.no_grad():
         mine, theirs = operator._apply(v).flatten(1), trained._apply(v).flatten(1)
         away = (mine - theirs).norm(dim=1) / theirs.norm(dim=1).clamp_min(1e-30)

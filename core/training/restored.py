@@ -33,3 +33,14 @@ class Restored(NamedTuple):
                 where="of",
             )
         return self.parts[name]
+
+    def like(self, name: str, truth: Tensor) -> Tensor:
+        """Return the picture, or a part of the truth's shape. Raises: ParameterError."""
+        found = self.of(name)
+        if found.shape != truth.shape:
+            raise ParameterError(
+                f"{name!r} has the shape {tuple(found.shape[1:])}, pictures have "
+                f"{tuple(truth.shape[1:])}; name what is a picture",
+                where="of",
+            )
+        return found

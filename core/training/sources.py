@@ -103,7 +103,7 @@ def open_source(path: str | os.PathLike[str]) -> Source:
         found = sorted(
             file.relative_to(path).as_posix()
             for file in path.rglob("*")
-            if file.suffix.lower() in _PICTURES and not file.name.startswith(".")
+            if file.suffix.lower() in _PICTURES and not _hidden(file.relative_to(path))
         )
         return _Folder(path, _some(found, path))
     if path.suffix.lower() == ".npy":
@@ -119,9 +119,13 @@ def open_source(path: str | os.PathLike[str]) -> Source:
     found = sorted(
         name
         for name in members
-        if Path(name).suffix.lower() in _PICTURES and not Path(name).name.startswith(".")
+        if Path(name).suffix.lower() in _PICTURES and not _hidden(Path(name))
     )
     return _Archive(path, _some(found, path))
+
+
+def _hidden(path: Path) -> bool:
+    return any(part.startswith(".") for part in path.parts)
 
 
 def _some(names: list[str], path: Path) -> tuple[str, ...]:

@@ -27,7 +27,7 @@ from .cards import card_path, read_card
 from .degradation_levels import levels_of, what_is_outside
 from .installed import InstalledWeights, installed_weights
 from .learner import PriorLearner, SolverLearner, build_learner
-from .one_operator import is_another
+from .one_operator import is_another, is_the_same
 from .recipe import recipe_from
 from .weights import load_weights
 
@@ -97,6 +97,12 @@ def _found(
 def _read(
     path: Path, stamp: tuple[int, int], device: torch.device, dtype: torch.dtype
 ) -> Solver | Prior:
+    # What is kept must not be a tensor of whoever asks first: of inference mode, or a transform.
+    with torch.inference_mode(False), torch._C._DisableFuncTorch():
+        return _built(path, device, dtype)
+
+
+def _built(path: Path, device: torch.device, dtype: torch.dtype) -> Solver | Prior:
     card = read_card(path)
     try:
         recipe = recipe_from(card["recipe"])
@@ -197,6 +203,8 @@ def _other_operator(card: Mapping[str, Any], operator: ForwardOperator) -> Mappi
     """
     trained = card["trained_for"]
     given = trained.get("operator")
+    if given is not None and is_the_same(operator, given):
+        return {}
     wrong = what_is_outside(operator, trained.get("levels") or {})
     return wrong or (is_another(operator, given) if given is not None else {})
 
@@ -230,7 +238,8 @@ def _advice(
     parts = [text for part in parts_of(operator) if (text := _written(part))]
     changes = [f"operator='[{', '.join(parts)}]'"]
     ratio = round(float(levels_of(operator)["ratio"][0]))
-    params = (nearest.card["recipe"].get("solver") or {}).get("params", {})
+    solver = nearest.card["recipe"].get("solver")
+    params = (solver.get("params") or {}) if isinstance(solver, Mapping) else {}
     for key, given in params.items():
         if isinstance(given, Mapping) and "scale" in (given.get("params") or {}):
             changes.append(f"solver.params.{key}.params.scale={ratio}")

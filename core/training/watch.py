@@ -40,7 +40,7 @@ class Watch(Strategy):
         """Take note of the differences."""
         assert outcome.truth is not None
         for part in self._parts:
-            v = outcome.restored.of(part).detach()
+            v = outcome.restored.like(part, outcome.truth).detach()
             self._note(f"{part}_{_ERROR}", v - outcome.truth)
             self._note(f"{part}_{_CHANGE}", outcome.restored.picture.detach() - v)
         return so_far

@@ -50,7 +50,8 @@ def aligned(
     moves = torch.zeros(*batch, 2, dtype=torch.long, device=image.device)
     if shift:
         spectrum = torch.fft.rfft2(image).conj() * torch.fft.rfft2(truth)
-        match = torch.fft.irfft2(spectrum.sum(-3), s=image.shape[-2:]).abs()
+        match = torch.fft.irfft2(spectrum.sum(-3), s=image.shape[-2:])
+        match = match.abs() if scale else match  # a scale may be negative
         best = match.flatten(-2).argmax(-1)
         moves = torch.stack((best // image.shape[-1], best % image.shape[-1]), -1)
         # The short way round: a kernel's frame is another than the picture's.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from abc import abstractmethod
 from typing import Self
 
@@ -9,7 +10,7 @@ import attrs
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from wellposed import GenerativePrior, Space, param, short, whole_number
+from wellposed import GenerativePrior, Space, derived, param, short, whole_number
 from wellposed.errors import IncompatibleError
 from wellposed.training import Restored, prior_from_weights
 
@@ -160,12 +161,24 @@ class Vae(GenerativePrior):
         if self.trained is not None:
             return self.trained
         device, dtype = ("cpu", torch.float32) if like is None else (like.device, like.dtype)
-        found = prior_from_weights(self.weights or self.usual(), device=device, dtype=dtype)
+        load = functools.partial(self._loaded, torch.device(device), dtype)
+        return derived(self, f"network {device} {dtype}", load)
+
+    def _loaded(self, device: torch.device, dtype: torch.dtype) -> VaeNetwork:
+        weights = self.weights or self.usual()
+        found = prior_from_weights(weights, device=device, dtype=dtype)
         if type(found) is not type(self) or found.trained is None:
             raise IncompatibleError(
-                f"the weights {self.weights} belong to {found.name}, not to {self.name}. Take that "
+                f"the weights {weights} belong to {found.name}, not to {self.name}. Take that "
                 "prior.",
                 where="weights",
+            )
+        mine, theirs = (self.latent, self.width), (found.latent, found.width)
+        if mine != theirs:
+            raise IncompatibleError(
+                f"the weights {weights} have latent {theirs[0]} and width {theirs[1]}; got "
+                f"{mine[0]} and {mine[1]}. Give theirs, or other weights.",
+                where="latent" if mine[0] != theirs[0] else "width",
             )
         return found.trained
 

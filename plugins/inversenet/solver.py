@@ -132,7 +132,7 @@ class InverseNet(DirectSolver):
         second = NetworkView.of(
             g,
             Identity(problem.linear.in_space),
-            z if self.end_to_end else z.detach(),
+            z.detach() if f.training and not self.end_to_end else z,
             tile=self.tile,
             conditions=others,
         )

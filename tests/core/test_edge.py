@@ -89,3 +89,5 @@ def test_bilinear_operators_are_built_by_name_and_after_linear_ones():
         torch.testing.assert_close(both(w, x), outer(plain(w, x)))
     with pytest.raises(IncompatibleError, match="of which the last may be bilinear"):
         build_operator([convolution, reduced], x_space=x_space)
+    with pytest.raises(IncompatibleError, match="of which the last may be bilinear"):
+        build_operator([convolution, convolution], x_space=x_space)

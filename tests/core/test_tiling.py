@@ -253,3 +253,18 @@ def test_tiles_start_at_multiples_and_still_cover_the_picture(length, multiple):
     t = torch.rand_like(tiling.split(x))
     lhs = (tiling.merge(t) * x).sum()
     torch.testing.assert_close(lhs, (t * tiling.merge_adjoint(x)).sum())
+
+
+@pytest.mark.parametrize("tile", [32, 48, 64, 96, 128])
+@pytest.mark.parametrize("multiple", [64, 256])
+def test_tiles_of_less_than_two_multiples_are_made_larger(tile, multiple):
+    length = 600
+    plan = Tiling.of(
+        (length, 300), (length, 300), scale=1, size=None, overlap=None, tile=tile,
+        multiple=multiple, device=torch.device("cpu"), dtype=F64,
+    )  # fmt: skip
+    assert plan.rows.reach == max(-(-tile // multiple), 2) * multiple
+    x = torch.rand(1, length, 300, dtype=F64)
+    torch.testing.assert_close(plan.merge(plan.split(x)), x)
+    starts = plan.rows.source.reshape(plan.rows.count, -1)[:, 0].tolist()
+    assert all(b - a < plan.rows.reach for a, b in itertools.pairwise(starts))

@@ -6,7 +6,7 @@ import pytest
 import torch
 from wellposed import Space
 from wellposed.edge import build_operator, register_types
-from wellposed.training.one_operator import is_another
+from wellposed.training.one_operator import is_another, is_the_same
 
 MOTION = {"name": "blur", "params": {"kernel": {"name": "inversenet_motion"}}}
 RANDOM = {
@@ -111,3 +111,20 @@ def test_an_operator_that_cannot_be_for_these_pictures():
     given = {"name": "motion_blur", "params": {"boundary": "valid"}}
     (said,) = is_another(operator("identity", shape=(3, 5, 5)), given).values()
     assert said.startswith("not to be compared with the one trained for (") and "kernel" in said
+
+
+def test_the_same_operator_is_known_at_once():
+    same = is_the_same(motion(), "motion_blur")
+    assert same and same is True
+    for other in (
+        motion(boundary="circular"),
+        motion(kernel=motion().kernel.flip(-1)),
+        operator("identity"),
+        operator("random_mask"),
+    ):
+        assert not is_the_same(other, "motion_blur")
+    drawn = {
+        "name": "blur",
+        "params": {"kernel": {"name": "box", "params": {"width": {"uniform": [1, 3]}}}},
+    }
+    assert not is_the_same(motion(), drawn)

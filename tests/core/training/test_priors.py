@@ -168,3 +168,26 @@ def test_the_divergence_has_its_part_in_what_is_learned(tmp_path):
     weak, strong = (float(p.reconstructed(x, sampling=False).parts["divergence"].mean())
                      for p in learned)  # fmt: skip
     assert strong < 0.5 * weak
+
+
+# --- what is kept of weights ---------------------------------------------------------------
+
+
+def test_weights_that_were_first_read_in_inference_mode_still_take_gradients(weights, tmp_path):
+    import shutil
+
+    for name in ("weights.safetensors", "weights.yaml"):
+        shutil.copy(weights.with_name(name), tmp_path / name)
+    path = tmp_path / "weights.safetensors"
+    with torch.inference_mode():
+        prior_from_weights(path).decode(torch.randn(3))
+    z = torch.randn(3, requires_grad=True)
+    (grad,) = torch.autograd.grad(prior_from_weights(path).decode(z).square().sum(), z)
+    assert bool(grad.isfinite().all())
+
+
+def test_a_part_that_is_no_picture_is_not_watched(tmp_path):
+    with pytest.raises(
+        ParameterError, match=r"^of: 'divergence' has the shape \(\), pictures have"
+    ):
+        train(recipe_from({**SMALL, "watch": ["divergence"]}), out=tmp_path / "run", device="cpu")

@@ -107,3 +107,14 @@ def test_weights_of_another_prior(monkeypatch):
     )
     with pytest.raises(IncompatibleError, match=r"^weights: the weights mine belong to MnistVae"):
         BlurVae(weights="mine").decode(torch.randn(50))
+
+
+@pytest.mark.parametrize(("wrong", "where"), [({"latent": 5}, "latent"), ({"width": 3}, "width")])
+def test_weights_of_another_size(monkeypatch, wrong, where):
+    other = MnistVae(latent=4, width=2).for_training(seed=0)
+    monkeypatch.setattr(
+        "wellposed.plugins.generative_bilinear.vae.prior_from_weights", lambda *a, **k: other
+    )
+    prior = MnistVae(weights="mine", **{"latent": 4, "width": 2, **wrong})
+    with pytest.raises(IncompatibleError, match=rf"^{where}: .* latent 4 and width 2; got"):
+        prior.decode(torch.randn(prior.latent))

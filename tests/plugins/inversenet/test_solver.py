@@ -366,3 +366,25 @@ def test_by_name():
     want = InverseNet(**params).solve(Problem(operator=op, measurement=y))
     assert torch.equal(found.image, want.image)
     assert "InverseNetUnetNetwork" in found.provenance.solver
+
+
+# --- gradients -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("joined", ["mean", "none"])
+def test_the_gradient_in_the_measurement_goes_through_both_networks(joined):
+    p = problem("motion_blur", (3, 16, 16), batch=())
+    solver = InverseNet(inverting=unet(), denoising=dae(measurement=joined))
+    step = torch.randn_like(p.measurement)
+
+    def value(y):
+        found = solver._reconstruct(attrs.evolve(p, measurement=y))
+        return found.image.square().sum()
+
+    y = p.measurement.clone().requires_grad_()
+    (grad,) = torch.autograd.grad(value(y), y)
+    with torch.no_grad():
+        ends = [value(p.measurement + h * step) for h in (1e-6, -1e-6)]
+    torch.testing.assert_close(
+        (grad * step).sum(), (ends[0] - ends[1]) / 2e-6, rtol=1e-5, atol=1e-8
+    )
