@@ -78,7 +78,22 @@ class Learner(nn.Module, ABC):
         return {"network": self.weights()}
 
 
-class SolverLearner(Learner):
+class ComponentLearner(Learner):
+    """A component of which every network in a field is trained."""
+
+    networks: nn.ModuleDict
+
+    def weights(self) -> nn.Module:
+        """Return the network, or all of them under the names of their fields."""
+        only = list(self.networks.values())
+        return only[0] if len(only) == 1 else self.networks
+
+    def each(self) -> Mapping[str, nn.Module]:
+        """Return the networks by the names of their fields."""
+        return dict(self.networks.items())
+
+
+class SolverLearner(ComponentLearner):
     """A solver of which every network in a field is trained."""
 
     def __init__(self, solver: Solver) -> None:
@@ -122,15 +137,6 @@ class SolverLearner(Learner):
         if not all(isinstance(network, Network) for network in networks):
             return None
         return [name for network in networks for name in cast(Network, network).conditions]
-
-    def weights(self) -> nn.Module:
-        """Return the network, or all of them under the names of their fields."""
-        only = list(self.networks.values())
-        return only[0] if len(only) == 1 else self.networks
-
-    def each(self) -> Mapping[str, nn.Module]:
-        """Return the networks by the names of their fields."""
-        return dict(self.networks.items())
 
     def solver_to(self, device: torch.device) -> None:
         """Move the tensors in the solver's fields; its networks have moved in place, and stay."""
@@ -186,7 +192,7 @@ class NetworkLearner(Learner):
         return operator.initial_estimate(y)
 
 
-class PriorLearner(Learner):
+class PriorLearner(ComponentLearner):
     """A generative prior of which every network in a field is trained."""
 
     def __init__(self, prior: TrainablePrior) -> None:
@@ -204,15 +210,6 @@ class PriorLearner(Learner):
     ) -> Restored:
         """Return what the prior makes of the pictures y."""
         return self.prior.reconstructed(y, sampling=self.training)
-
-    def weights(self) -> nn.Module:
-        """Return the network, or all of them under the names of their fields."""
-        only = list(self.networks.values())
-        return only[0] if len(only) == 1 else self.networks
-
-    def each(self) -> Mapping[str, nn.Module]:
-        """Return the networks by the names of their fields."""
-        return dict(self.networks.items())
 
 
 def build_learner(recipe: Recipe) -> Learner:

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from PIL import Image
 from scipy import ndimage
 
 pytest.importorskip(
@@ -17,13 +16,14 @@ from wellposed import Space
 from wellposed.cli.values import parameters
 from wellposed.edge import build_operator
 from wellposed.errors import DataError
-from wellposed.training import load_recipe, recipe_from, save_weights
+from wellposed.training import load_recipe
 from wellposed.training.installed import find_recipe
-from wellposed.training.learner import build_learner
 
 from benchmarks import _dlnet_overhead, _dlnet_references, _dlnet_weights, _trained, dlnet
 from benchmarks import _dlnet_protocol as protocol
 from benchmarks._dlnet_paper import OVERHEAD, TABLES
+
+from .made import picture, weights, write
 
 FACES = {
     "solver": {
@@ -48,30 +48,6 @@ LARGER = {
     "data": {"crop": 16, "colour": "luminance"},
     "steps": 3,
 }
-
-
-def picture(seed, *shape):
-    return torch.rand(shape, generator=torch.Generator().manual_seed(seed))
-
-
-def write(path, x):
-    values = (x * 255).round().to(torch.uint8)
-    image = values[0] if len(x) == 1 else values.permute(1, 2, 0)
-    Image.fromarray(image.numpy()).save(path)
-
-
-def weights(folder, recipe, digest="?"):
-    folder.mkdir()
-    made = recipe_from(recipe)
-    card = {
-        "recipe": made.as_data(),
-        "trained_for": {"operator": made.operator},
-        "data": {"pictures": 4, "digest": digest},
-        "steps": recipe["steps"],
-        "quality": {},
-        "licence": "BSD-3-Clause",
-    }
-    save_weights(folder / "weights.safetensors", build_learner(made).weights(), card)
 
 
 @pytest.fixture
