@@ -124,6 +124,12 @@ _SOLVERS = (
         "Filtered back-projection for tomography",
         "Kak and Slaney, 1988, Principles of computerized tomographic imaging, section 3.3",
     ),
+    (
+        "blind_deblurring",
+        "blind_deblurring:BlindDeblurring",
+        "The kernel of an unknown blur from sparse edges and a dark channel, then the picture",
+        "Pan et al., 2016, Blind image deblurring using dark channel prior, CVPR",
+    ),
 )
 
 
@@ -132,7 +138,12 @@ def wellposed_components() -> Iterable[ComponentSpec]:
     """Yield the classical solvers, and the prior of one of them."""
     for name, target, summary, source in _SOLVERS:
         yield ComponentSpec(
-            kind="solver", name=name, target=f"{_HERE}.{target}", summary=summary, source=source
+            kind="solver",
+            name=name,
+            target=f"{_HERE}.{target}",
+            summary=summary,
+            source=source,
+            tags=("blind",) if name == "blind_deblurring" else (),
         )
     yield ComponentSpec(
         kind="prior",
@@ -147,5 +158,6 @@ def wellposed_components() -> Iterable[ComponentSpec]:
 def wellposed_examples() -> Iterable[Example]:
     """Yield strategies that draw tiny problems with known answers."""
     for name, *_ in _SOLVERS:
-        yield Example(kind="solver", name=name, target=f"{_HERE}.examples:{name}")
+        module = "examples_blind" if name == "blind_deblurring" else "examples"
+        yield Example(kind="solver", name=name, target=f"{_HERE}.{module}:{name}")
     yield Example(kind="prior", name="hyper_laplacian", target=f"{_HERE}.examples:hyper_laplacian")
