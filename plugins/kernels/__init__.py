@@ -36,6 +36,19 @@ def wellposed_components() -> Iterable[ComponentSpec]:
         "Straight motion by length and angle",
         "MATLAB fspecial('motion'), with pixel areas",
     )
+    yield _kernel(
+        "motion_gaussian",
+        "overlap:MotionGaussian",
+        "Straight motion and a Gaussian on each other",
+        "Asim, Shamshad and Ahmed, 2018, Solving bilinear inverse problems using deep generative "
+        "priors, section 4.1",
+    )
+    yield _kernel(
+        "camera_shake",
+        "shake:CameraShake",
+        "Motion of a hand-held camera along a random path",
+        "Boracchi and Foi, 2012, Modeling the performance of image restoration from motion blur",
+    )
     yield _kernel("box", "lines:Box", "Mean over a square by its side", "MATLAB imresize 'box'")
     yield _kernel("disk", "lines:Disk", "Defocus by radius", "MATLAB fspecial('disk')")
     yield _kernel(
@@ -73,6 +86,8 @@ def wellposed_examples() -> Iterable[Example]:
         "gaussian",
         "anisotropic_gaussian",
         "motion",
+        "motion_gaussian",
+        "camera_shake",
         "box",
         "disk",
         "bicubic",

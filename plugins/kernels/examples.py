@@ -14,11 +14,14 @@ from .file import FileKernel
 from .gaussian import AnisotropicGaussian, Gaussian
 from .inversenet import InverseNetColour, InverseNetFlat, InverseNetMotion
 from .lines import Box, Disk, Motion
+from .overlap import MotionGaussian
+from .shake import CameraShake
 
 __all__ = [
     "anisotropic_gaussian",
     "bicubic",
     "box",
+    "camera_shake",
     "delta",
     "disk",
     "file",
@@ -27,6 +30,7 @@ __all__ = [
     "inversenet_flat",
     "inversenet_motion",
     "motion",
+    "motion_gaussian",
 ]
 
 Draw = st.DrawFn
@@ -63,6 +67,31 @@ def motion() -> st.SearchStrategy[Motion]:
     """Draw lengths and angles, the axes among them."""
     angles = st.one_of(st.sampled_from([0.0, 45.0, 90.0]), _lengths(-180.0, 180.0))
     return st.builds(Motion, length=_lengths(0.2, 12.0), angle=angles)
+
+
+def motion_gaussian() -> st.SearchStrategy[MotionGaussian]:
+    """Draw either as the larger one, for both ways to combine them."""
+    angles = st.one_of(st.sampled_from([0.0, 45.0, 90.0]), _lengths(-180.0, 180.0))
+    return st.builds(
+        MotionGaussian,
+        length=_lengths(0.2, 12.0),
+        angle=angles,
+        width=_lengths(0.05, 3.0),
+        combination=st.sampled_from(["sum", "convolution"]),
+    )
+
+
+def camera_shake() -> st.SearchStrategy[CameraShake]:
+    """Draw straight lines, tangles and paths that the frame cannot hold."""
+    several = st.lists(st.integers(0, 2**31), min_size=3, max_size=3).map(torch.tensor)
+    return st.builds(
+        CameraShake,
+        size=st.sampled_from([1, 2, 3, 8, 9]),
+        length=_lengths(0.2, 20.0),
+        anxiety=_lengths(0.0, 0.02),
+        seed=st.one_of(st.integers(0, 2**31), several),
+        middle=st.sampled_from(["tap", "frame"]),
+    )
 
 
 def box() -> st.SearchStrategy[Box]:

@@ -126,6 +126,14 @@ def wellposed_components() -> Iterable[ComponentSpec]:
         "denoising",
     )
     yield _network(
+        "hradis_cnn",
+        "hradis:HradisCnn",
+        "15 plain convolutions, from 19 x 19 to 1 x 1, for blind deblurring",
+        "Hradis, Kotera, Zemcik and Sroubek, 2015, Convolutional neural networks for direct text "
+        "deblurring",
+        "deblurring",
+    )
+    yield _network(
         "squeezenet_features",
         "squeezenet:SqueezeNetFeatures",
         "Features of SqueezeNet 1.1, for losses that compare pictures by them",
@@ -179,6 +187,7 @@ def wellposed_examples() -> Iterable[Example]:
         "alexnet_features",
         "inversenet_unet",
         "inversenet_dae",
+        "hradis_cnn",
     ):
         yield Example(kind="network", name=name, target=f"{_HERE}.examples:{name}")
     for name in ("canny", "shifted_frames"):

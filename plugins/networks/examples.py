@@ -16,6 +16,7 @@ from .drrn import Drrn
 from .edge_connect import EdgeConnect
 from .edges import Canny
 from .frames import ShiftedFrames
+from .hradis import HradisCnn
 from .idn import Idn
 from .inversenet import InverseNetDae, InverseNetUnet
 from .solver import NetworkSolver
@@ -33,6 +34,7 @@ __all__ = [
     "dncnn",
     "drrn",
     "edge_connect",
+    "hradis_cnn",
     "idn",
     "inversenet_dae",
     "inversenet_unet",
@@ -113,6 +115,19 @@ def inversenet_dae() -> st.SearchStrategy[InverseNetDae]:
         measurement=_some(["none", "mean", "pixels"]),
         last=_some(["relu", "linear"]),
         residual=_both,
+    )
+
+
+def hradis_cnn() -> st.SearchStrategy[HradisCnn]:
+    """Draw every switch, pictures smaller than the kernels, and sizes no block divides."""
+    return st.builds(
+        HradisCnn,
+        width=_some([0.01, 0.04]),
+        channels=_channels,
+        grouped=_both,
+        residual=_both,
+        shuffle=_some([1, 1, 2, 4]),
+        padding=_some(["circular", "zero"]),
     )
 
 
