@@ -237,7 +237,7 @@ def same(v, weight):
     return out
 
 
-def numpy_dae(network, x, y, r, joined):
+def numpy_dae(network, x, y, r, joined, slope=0.0):
     """Table 4 in NumPy: blocks by reshaping, sums by loops."""
     groups = []  # a convolution, and the normalisation that follows it
     for module in network.modules():
@@ -252,7 +252,8 @@ def numpy_dae(network, x, y, r, joined):
             norm = {key: value.numpy() for key, value in group[1].state_dict().items()}
             v = v - norm["running_mean"][:, None, None]
             v = v / np.sqrt(norm["running_var"] + 1e-5)[:, None, None]
-            return np.maximum(norm["weight"][:, None, None] * v + norm["bias"][:, None, None], 0)
+            v = norm["weight"][:, None, None] * v + norm["bias"][:, None, None]
+            return np.where(v > 0, v, (0 if group is groups[-1] else slope) * v)
         return v + group[0].bias.detach().numpy()[:, None, None]
 
     c, h, w = x.shape
@@ -269,20 +270,21 @@ def numpy_dae(network, x, y, r, joined):
     return v.reshape(c, r, r, h // r, w // r).transpose(0, 3, 1, 4, 2).reshape(c, h, w)
 
 
+@pytest.mark.parametrize("slope", [0.0, 0.2])
 @pytest.mark.parametrize("last", ["relu", "linear"])
 @pytest.mark.parametrize("residual", [False, True])
 @pytest.mark.parametrize(
     ("shuffle", "joined", "channels"),
     [(4, "mean", 3), (2, "none", 1), (2, "pixels", 2), (1, "mean", 3), (1, "pixels", 1)],
 )
-def test_the_dae_is_table_4_in_numpy(shuffle, joined, channels, residual, last):
+def test_the_dae_is_table_4_in_numpy(shuffle, joined, channels, residual, last, slope):
     network = livelier(
         dae(shuffle=shuffle, measurement=joined, channels=channels, width=8, last=last,
-            residual=residual)
+            residual=residual, slope=slope)
     )  # fmt: skip
     side = 4 * shuffle if shuffle > 1 else 6
     x, y = rand(channels, side, 2 * shuffle), rand(channels, side, 2 * shuffle, seed=1)
-    want = numpy_dae(network, x.numpy(), y.numpy(), shuffle, joined)
+    want = numpy_dae(network, x.numpy(), y.numpy(), shuffle, joined, slope)
     want = want + x.numpy() if residual else want
     with torch.no_grad():
         got = network(x, **({} if joined == "none" else {"measurement": y}))
@@ -369,6 +371,7 @@ def test_costs_are_those_of_the_docstrings():
         ("inversenet_dae", {"channels": 0}, "channels.*1"),
         ("inversenet_dae", {"measurement": "sum"}, "measurement.*'none', 'mean', 'pixels'"),
         ("inversenet_dae", {"last": "tanh"}, "last.*'relu', 'linear'"),
+        ("inversenet_dae", {"slope": 1.0}, "slope.*between 0 and 1"),
     ],
 )
 def test_what_cannot_be_is_refused(name, params, match):
