@@ -53,6 +53,11 @@ class AdversarialRecipe:
         1.0, doc="what restored pictures are to be taken for",
         check=attrs.validators.and_(attrs.validators.gt(0), attrs.validators.le(1)),
     )  # fmt: skip
+    every: int = param(
+        1, doc="the discriminator learns in each so many-th step of what it judges, as in DCGANs "
+        "whose generator takes two steps for each of its own",
+        check=attrs.validators.ge(1),
+    )  # fmt: skip
     clip: float | None = param(
         None, doc="largest 2-norm of the discriminator's gradient; default: unbounded",
         check=attrs.validators.optional(attrs.validators.gt(0)),
@@ -105,10 +110,10 @@ class Adversarial(Strategy):
         least_squares    l(v, t) = (D(v) - t)^2 / 2
 
     each a mean over samples; r, s, t are `real_label`, `fake_label`, `wanted_label`, and v is the
-    restored picture f(y), or every part of it that `of` names. In each step D learns first, from
-    what f restores in this step, and then f is told by the new D. D stays in the checkpoint; it
-    is no part of the weights. Losses are float32 in any precision. Several processes share one
-    D; with batch normalisation each takes its statistics from its own samples.
+    restored picture f(y), or every part of it that `of` names. In each step, or each `every`-th, D
+    learns first, from what f restores in this step, and then f is told by the new D. D stays in the
+    checkpoint; it is no part of the weights. Losses are float32 in any precision. Several processes
+    share one D; with batch normalisation each takes its statistics from its own samples.
 
     Source: Goodfellow et al., 2014, Generative adversarial nets, NIPS; Mao et al., 2017, Least
     squares generative adversarial networks, ICCV; soft labels, and one D for z and x: Fan et al.,
@@ -137,7 +142,8 @@ class Adversarial(Strategy):
         """Let the discriminator learn, and add what it says of the restored pictures."""
         assert outcome.truth is not None
         found = [outcome.restored.like(name, outcome.truth) for name in self._given.of]
-        self._learn(outcome.truth, [v.detach() for v in found], outcome.step)
+        if outcome.step % self._given.every == 0:
+            self._learn(outcome.truth, [v.detach() for v in found], outcome.step)
         # D's weights enter as constants: no gradient is computed for them, and none is left.
         fixed = {name: p.detach() for name, p in self.discriminator.named_parameters()}
         wanted = self._given.wanted_label

@@ -93,8 +93,6 @@ class LossTerm:
 def loss_terms(given: Any) -> Any:
     """Return what a recipe says of its loss as a list of mappings: a name alone is a norm."""
     items = given if isinstance(given, list | tuple) else [given]
-    if not items:
-        raise ParameterError("expected at least one term, such as l1", where="loss")
     return [{"norm": item} if isinstance(item, str) else item for item in items]
 
 
@@ -106,10 +104,12 @@ def total_loss(
     measurement: Tensor,
     operator: ForwardOperator | None,
 ) -> Tensor:
-    """Return the sum of the terms.
+    """Return the sum of the terms, 0 for none.
 
     Raises: ParameterError when a term needs a truth or an operator that there is not.
     """
+    if not terms:
+        return restored.picture.new_zeros((), dtype=torch.float32)
     errors = _errors(terms, restored, truth, measurement, operator)
     return torch.stack([term(error) for term, error in errors]).sum()
 

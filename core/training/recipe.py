@@ -149,7 +149,9 @@ class Recipe:
         "kind condition: a name, or a mapping of name and params",
     )
     data: DataRecipe = param(DataRecipe(), doc="crops and their variations")
-    loss: tuple[LossTerm, ...] = param((LossTerm(),), doc="the terms of the loss")
+    loss: tuple[LossTerm, ...] = param(
+        (LossTerm(),), doc="the terms of the loss; [] for none beside adversarial or comparator"
+    )
     optimiser: OptimiserRecipe = param(OptimiserRecipe(), doc="the optimiser")
     schedule: ScheduleRecipe = param(ScheduleRecipe(), doc="of its rate")
     levels: LevelsRecipe | None = param(
@@ -195,6 +197,8 @@ class Recipe:
                     f"kept with the weights; got {type(given).__name__}",
                     where=name,
                 )
+        if not self.loss and self.adversarial is None and self.comparator is None:
+            raise ParameterError("expected at least one term, such as l1", where="loss")
         if self.prior is not None:
             self._check_prior()
             return
@@ -283,6 +287,8 @@ class Recipe:
                 "data.held_out",
                 where="data.held_out",
             )
+        if levels.weighting == "uncertainty" and not self.loss:
+            raise ParameterError("there is no term of the loss to weigh", where="levels.weighting")
         self.cut_levels(self.degradation())
 
     def cut_levels(self, degradation: Degradation) -> Levels:
@@ -314,9 +320,12 @@ class Recipe:
         """Return plain data, which `recipe_from` reads back."""
         plain: dict[str, Any] = attrs.asdict(self)
         plain["loss"] = [_without_none(term) for term in plain["loss"]]
-        if self.data.kind != "kernels":  # as before there were any: digests stay what they are
+        # What came later is left out where it changes nothing: digests stay what they are.
+        if self.data.kind != "kernels":
             for name in ("kernel", "count"):
                 del plain["data"][name]
+        if self.adversarial is not None and self.adversarial.every == 1:
+            del plain["adversarial"]["every"]
         return {key: value for key, value in _without_none(plain).items() if value not in ("", ())}
 
     def essence(self) -> dict[str, Any]:

@@ -22,6 +22,18 @@ _WHERE = {"aligned": "alignment", "project": "projection"}
 _SOURCE = (
     "Asim, Shamshad and Ahmed, 2018, Solving bilinear inverse problems using deep generative priors"
 )
+_VAE = f"{_SOURCE}, section "
+_DCGAN = (
+    "Radford, Metz and Chintala, 2016, Unsupervised representation learning with deep "
+    "convolutional generative adversarial networks"
+)
+_PRIORS = (
+    ("blur_vae", "vae:BlurVae", "Blur kernels by an autoencoder of a class of them", f"{_VAE}4.1"),
+    ("mnist_vae", "vae:MnistVae", "Handwritten digits by an autoencoder of MNIST", f"{_VAE}4.3"),
+    ("svhn_vae", "vae:SvhnVae", "House numbers by an autoencoder of SVHN", f"{_VAE}4.3"),
+    ("face_vae", "vae:FaceVae", "Faces by an autoencoder of CelebA", f"{_DCGAN}, for its layers"),
+    ("dcgan", "dcgan:Dcgan", "Faces by the generator of a DCGAN", _DCGAN),
+)
 
 
 def __getattr__(name: str) -> Any:
@@ -59,16 +71,13 @@ def wellposed_components() -> Iterable[ComponentSpec]:
         "generative models",
         tags=("generative",),
     )
-    for name, target, what, section in (
-        ("blur_vae", "vae:BlurVae", "Blur kernels as an autoencoder of a class of them", "4.1"),
-        ("mnist_vae", "vae:MnistVae", "Handwritten digits as an autoencoder of MNIST", "4.3"),
-    ):
+    for name, target, what, source in _PRIORS:
         yield ComponentSpec(
             kind="prior",
             name=name,
             target=f"{_HERE}.{target}",
             summary=what,
-            source=f"{_SOURCE}, section {section}",
+            source=source,
             tags=("generative",),
         )
 
@@ -78,5 +87,5 @@ def wellposed_examples() -> Iterable[Example]:
     """Yield strategies that draw problems with tiny generators."""
     for name in ("generative_bilinear", "generative_bilinear_slack", "generative_projection"):
         yield Example(kind="solver", name=name, target=f"{_HERE}.examples:{name}")
-    for name in ("blur_vae", "mnist_vae"):
+    for name, *_ in _PRIORS:
         yield Example(kind="prior", name=name, target=f"{_HERE}.examples_vae:{name}")

@@ -1,4 +1,4 @@
-"""Narrow autoencoders with random weights for the kit."""
+"""Narrow generators with random weights for the kit."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ from hypothesis import strategies as st
 from wellposed import Space
 from wellposed.testing import PriorCase
 
-from .vae import BlurVae, MnistVae
+from .dcgan import Dcgan
+from .vae import BlurVae, FaceVae, MnistVae, SvhnVae
 
-__all__ = ["blur_vae", "mnist_vae"]
+__all__ = ["blur_vae", "dcgan", "face_vae", "mnist_vae", "svhn_vae"]
 
 
 def _case(cls: Any, latent: int, width: int, seed: int) -> PriorCase:
     prior = cls(latent=latent, width=width).for_training(seed=seed)
     prior.trained.to(torch.float64).requires_grad_(False).eval()
-    return PriorCase(prior=prior, space=Space((1, 28, 28), torch.float64))
+    return PriorCase(prior=prior, space=Space(cls.shape, torch.float64))
 
 
 def _cases(cls: Any) -> st.SearchStrategy[PriorCase]:
@@ -38,3 +39,18 @@ def blur_vae() -> st.SearchStrategy[PriorCase]:
 def mnist_vae() -> st.SearchStrategy[PriorCase]:
     """Autoencoders of digits."""
     return _cases(MnistVae)
+
+
+def svhn_vae() -> st.SearchStrategy[PriorCase]:
+    """Autoencoders of house numbers."""
+    return _cases(SvhnVae)
+
+
+def face_vae() -> st.SearchStrategy[PriorCase]:
+    """Autoencoders of faces."""
+    return _cases(FaceVae)
+
+
+def dcgan() -> st.SearchStrategy[PriorCase]:
+    """Generators of faces."""
+    return _cases(Dcgan)

@@ -3,8 +3,9 @@
 import pytest
 import torch
 from torch import nn
-from wellposed.errors import IncompatibleError, WeightsError
-from wellposed.plugins.generative_bilinear.vae import BlurVae, MnistVae, VaeNetwork
+from wellposed.errors import IncompatibleError, ParameterError, WeightsError
+from wellposed.plugins.generative_bilinear.autoencoders import PooledAutoencoder
+from wellposed.plugins.generative_bilinear.vae import BlurVae, FaceVae, MnistVae, SvhnVae
 
 
 def sizes(network, x):
@@ -44,9 +45,71 @@ def test_the_mnist_network_is_that_of_section_4_3():
     ]  # fmt: skip
 
 
+def outputs(layers, v):
+    """Return what each convolution and dense layer gives for v, and the last of all."""
+    found = []
+    for layer in layers:
+        v = layer(v)
+        if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
+            found.append(tuple(v.shape[1:]))
+    return found, v
+
+
+def test_the_svhn_network_is_that_of_section_4_3():
+    network = SvhnVae().for_training(seed=0).trained
+    down, values = outputs(network.encoder, torch.rand(2, 3, 32, 32))
+    assert down == [(128, 16, 16), (256, 8, 8), (512, 4, 4)]
+    assert values.shape == (2, 8192)
+    assert {m.kernel_size for m in network.encoder if isinstance(m, nn.Conv2d)} == {(2, 2)}
+    up, picture = outputs(network.decoder, network.dense(torch.randn(2, 100)).reshape(2, 512, 4, 4))
+    assert up == [(512, 8, 8), (256, 16, 16), (128, 32, 32), (3, 32, 32)]
+    assert network.decoder[-2].kernel_size == (1, 1)
+    assert isinstance(network.decoder[-1], nn.Sigmoid)
+    kinds = [type(m).__name__ for m in network.decoder]
+    assert kinds[:-2] == 3 * ["ConvTranspose2d", "BatchNorm2d", "ReLU"]
+    code = torch.randn(2, 100)
+    again = network.decoder(network.dense(code).reshape(2, 512, 4, 4))
+    torch.testing.assert_close(network.decode(code), again)
+    assert 0 <= picture.min() and picture.max() <= 1
+
+
+def test_the_face_network_is_a_dcgan_and_linear_paths():
+    network = FaceVae(width=4).for_training(seed=0).trained
+    down, _ = outputs(network.encoder, torch.rand(2, 3, 64, 64))
+    assert down == [(4, 32, 32), (8, 16, 16), (16, 8, 8), (32, 4, 4)]
+    up, _ = outputs(network.decoder, torch.rand(2, 32, 4, 4))
+    assert up == [(16, 8, 8), (8, 16, 16), (4, 32, 32), (3, 64, 64)]
+    code = torch.randn(2, 128)
+    with torch.no_grad():
+        fine = network.decoder(network.dense(code).reshape(2, 32, 4, 4))
+        coarse = nn.Upsample(scale_factor=2, mode="bilinear")(
+            network.coarse(code).reshape(2, 3, 32, 32)
+        )
+        torch.testing.assert_close(network.decode(code), (fine + coarse + 1) / 2)
+        # with nothing to add, what is coded is the picture at half the size
+        network.mean.weight.zero_()
+        x = torch.rand(2, 3, 64, 64)
+        halved = x.reshape(2, 3, 32, 2, 32, 2).mean((3, 5))
+        wanted = (2 * halved - 1).flatten(1) @ network.coarse_mean.weight.T
+        torch.testing.assert_close(network.encode(x)[0], wanted)
+
+
+def test_a_prior_follows_the_precision_of_the_measurement():
+    prior = MnistVae()
+    assert prior.out_space.dtype == torch.float32
+    assert prior.to(dtype=torch.float64).out_space.dtype == torch.float64
+    trained = prior.for_training(seed=0).to(dtype=torch.float64)
+    assert trained.out_space.dtype == torch.float64
+
+
+def test_without_any_weights_a_path_is_asked_for():
+    with pytest.raises(ParameterError, match="no weights of SvhnVae are installed"):
+        SvhnVae().decode(torch.randn(100))
+
+
 @pytest.mark.parametrize("kernel", [2, 3])
 def test_the_decoder_is_its_layers_by_hand(kernel):
-    network = VaeNetwork(kernel=kernel, latent=4, width=3, hidden=False).double()
+    network = PooledAutoencoder(kernel=kernel, latent=4, width=3, hidden=False).double()
     network.initialise(torch.Generator().manual_seed(1))
     code = torch.randn(5, 4, dtype=torch.float64)
     v = torch.relu(network.dense(code)).reshape(5, *network.inner)
@@ -103,7 +166,7 @@ def test_weights_that_are_not_there(tmp_path):
 def test_weights_of_another_prior(monkeypatch):
     other = MnistVae(latent=4, width=2).for_training(seed=0)
     monkeypatch.setattr(
-        "wellposed.plugins.generative_bilinear.vae.prior_from_weights", lambda *a, **k: other
+        "wellposed.plugins.generative_bilinear.trained.prior_from_weights", lambda *a, **k: other
     )
     with pytest.raises(IncompatibleError, match=r"^weights: the weights mine belong to MnistVae"):
         BlurVae(weights="mine").decode(torch.randn(50))
@@ -113,7 +176,7 @@ def test_weights_of_another_prior(monkeypatch):
 def test_weights_of_another_size(monkeypatch, wrong, where):
     other = MnistVae(latent=4, width=2).for_training(seed=0)
     monkeypatch.setattr(
-        "wellposed.plugins.generative_bilinear.vae.prior_from_weights", lambda *a, **k: other
+        "wellposed.plugins.generative_bilinear.trained.prior_from_weights", lambda *a, **k: other
     )
     prior = MnistVae(weights="mine", **{"latent": 4, "width": 2, **wrong})
     with pytest.raises(IncompatibleError, match=rf"^{where}: .* latent 4 and width 2; got"):
