@@ -69,7 +69,7 @@ def test_the_nearest_in_range_is_nearer_than_a_start():
     assert (psnr(near, x) > psnr(drawn, x) + 6).all()
 
 
-def test_a_recipe_trains_it_with_a_discriminator_that_learns_every_other_step(tmp_path, monkeypatch):
+def test_in_its_training_the_discriminator_learns_every_other_step(tmp_path, monkeypatch):
     monkeypatch.setattr("wellposed.plugins.generative_bilinear.dcgan._STEPS", 3)
     pictures = tmp_path / "pictures.npy"
     np.save(pictures, np.random.default_rng(0).random((4, 64, 64, 3), dtype=np.float32))
