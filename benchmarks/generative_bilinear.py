@@ -1,86 +1,84 @@
-"""Blind deblurring of MNIST's digits by the generative bilinear solver.
+"""Blind deblurring by the generative bilinear solver: its paper's tables, and MNIST's digits.
 
+    python -m benchmarks generative_bilinear --table 1 --reference DIR [--look OUT.png]
+    python -m benchmarks generative_bilinear --table 2 --reference DIR [--out FIGURE.png]
+    python -m benchmarks generative_bilinear --table 3 --reference DIR
     python -m benchmarks generative_bilinear --data t10k-images-idx3-ubyte.gz --count 20 --steps 600
 
-The first digits of the file, each blurred circularly by a motion of 10 pixels in a direction of its
-own (class A), with noise of standard deviation 0.01, restored together. PSNR of each picture as it
-is, without alignment; success is 25 dB or more. Beside it what the generators can do at best: each
-digit, and each kernel, coded and decoded.
+1: the authors' own blurred pictures, restored by us and by them, and by other methods. 2: faces
+with much noise, restored by us and by a network. 3: how much is lost because the generator cannot
+make the picture. --reference: the folder with what the authors gave out, `CelebA.npz` and others;
+see `_generative_reference.py`. --data: digits with blurs of class A; see `_generative_digits.py`.
+
+--faces, --kernels, --network: weights, by path or name; otherwise those that are installed. Rows
+without weights show `-`, and the command that trains them stands below.
 """
 
 from __future__ import annotations
 
 import argparse
-import time
 from pathlib import Path
-from typing import Any
 
-import torch
-import wellposed
-from wellposed import Space, psnr
-from wellposed.edge import build_operator, build_prior
-from wellposed.training.drawn import DrawnKernels
-from wellposed.training.sources import open_source
+from wellposed.errors import WellposedError
 
-SIDE, SUCCESS = 28, 25.0
-CLASS_A = {"name": "motion", "params": {"length": 10, "angle": {"uniform": [0, 180]}}}
+from ._generative_digits import digits
+from ._generative_noise import table_2
+from ._generative_range import table_3
+from ._generative_reference import SETS
+from ._generative_tables import table_1
+
+_TABLES = {"1": table_1, "2": table_2, "3": table_3}
+_USUAL = {"table": {"count": 8, "steps": 500, "restarts": 5}}
+_USUAL["data"] = {"count": 20, "steps": 1500, "restarts": 10}
 
 
 def main(argv: list[str]) -> int:
     """Run `python -m benchmarks generative_bilinear`."""
+    parser = _parser()
+    options = parser.parse_args(argv)
+    for name, value in _USUAL["table" if options.table else "data"].items():
+        if getattr(options, name) is None:
+            setattr(options, name, value)
+        if getattr(options, name) < 1:
+            parser.error(f"--{name}: expected 1 or more")
+    for name, tables in (("look", "1"), ("out", "2")):
+        if getattr(options, name) is not None and options.table != tables:
+            parser.error(f"--{name} belongs to --table {tables}")
+    if options.skip < 0:
+        parser.error("--skip: expected 0 or more")
+    if options.table and options.reference is None:
+        parser.error("--reference: expected the folder with the pictures of the paper's authors")
+    try:
+        notes = _TABLES[options.table](options) if options.table else digits(options)
+    except WellposedError as error:
+        parser.exit(1, f"{error}\n")
+    if notes:
+        print()
+    for note in notes:
+        print(f"- {note}")
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks generative_bilinear",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--data", type=Path, required=True, help="an idx file of test digits")
-    parser.add_argument("--count", type=int, default=20, help="of digits")
-    parser.add_argument("--steps", type=int, default=1500)
-    parser.add_argument("--restarts", type=int, default=10)
-    parser.add_argument("--digits", default=None, help="weights of mnist_vae; else those installed")
-    options = parser.parse_args(argv)
-    source = open_source(options.data)
-    x = torch.stack([source.load(i) for i in range(min(options.count, len(source.names)))])
-    drawn = DrawnKernels.of(CLASS_A, count=len(x), size=SIDE, seed=99).kernels
-    w = torch.from_numpy(drawn)
-    w = w / w.sum((-2, -1), keepdim=True)
-    op = {"name": "convolution", "params": {"kernel_shape": [SIDE, SIDE]}}
-    operator: Any = build_operator(op, x_space=Space((1, SIDE, SIDE)))
-    y = operator(w, x)
-    y = y + 0.01 * torch.randn(y.shape, generator=torch.Generator().manual_seed(0))
-    digits: Any = build_prior({"name": "mnist_vae", "params": {"weights": options.digits}})
-    kernels: Any = build_prior("blur_vae")
-    params = {
-        "parameter_prior": kernels,
-        "update": "normalised",
-        "step_size": 0.01,
-        "data_weight": float(SIDE * SIDE),
-        "parameter_penalty": 0.01,
-        "image_penalty": 0.01,
-        "max_steps": options.steps,
-        "restarts": options.restarts,
-    }
-    started = time.perf_counter()
-    found = wellposed.solve(
-        y, op=op, prior=digits, solver="generative_bilinear", solver_params=params, seed=0
-    )
-    seconds = (time.perf_counter() - started) / len(x)
-    with torch.no_grad():
-        coded = psnr(digits.decode(digits.encode(x)), x)
-        peak = w.amax((-2, -1), keepdim=True)
-        back = kernels.decode(kernels.encode(w / peak))
-    quality = psnr(found.image, x)
-    estimated = found.extras["parameter"]
-    print(f"{len(x)} digits, {options.restarts} restarts of {options.steps} steps\n")
-    print("| | mean | least | share of 25 dB or more |\n|---|---|---|---|")
-    for name, values in (("blurred", psnr(y, x)), ("coded, decoded", coded), ("found", quality)):
-        share = (values >= SUCCESS).float().mean()
-        print(f"| {name}, dB | {values.mean():.2f} | {values.min():.2f} | {share:.0%} |")
-    print(f"\n- kernels, relative error: found {_error(estimated, w)}, coded {_error(back, w)}")
-    print(f"- {seconds:.2f} s a picture on {torch.get_num_threads()} threads")
-    return 0
-
-
-def _error(estimate: torch.Tensor, truth: torch.Tensor) -> str:
-    away = (estimate - truth).norm(dim=(-2, -1)) / truth.norm(dim=(-2, -1))
-    return f"{away.mean():.3f}"
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--table", choices=list(_TABLES))
+    what.add_argument("--data", type=Path, help="an idx file of test digits")
+    parser.add_argument("--reference", type=Path, help="the folder of the authors' pictures")
+    parser.add_argument("--set", choices=SETS, default=SETS[0], help="of them, for tables 1 and 3")
+    parser.add_argument("--count", type=int, help="of pictures, the first ones: 8; of digits: 20")
+    parser.add_argument("--skip", type=int, default=0, help="leave out so many of the first ones")
+    parser.add_argument("--steps", type=int, help="500; for digits 1500")
+    parser.add_argument("--restarts", type=int, help="5; for digits 10")
+    parser.add_argument("--faces", help="weights of the pictures' generator")
+    parser.add_argument("--kernels", help="weights of the generator of the authors' kernels")
+    parser.add_argument("--network", help="weights of hradis_cnn")
+    parser.add_argument("--digits", help="weights of mnist_vae")
+    parser.add_argument("--look", type=Path, metavar="OUT", help="write the pictures of table 1")
+    parser.add_argument("--out", type=Path, help="draw the curves of table 2, a .png")
+    parser.add_argument("--device", default="cpu")
+    return parser

@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .blocks import enlarged, from_blocks, to_one_channel
+
 __all__ = ["Autoencoder", "FaceAutoencoder", "PooledAutoencoder", "StridedAutoencoder"]
 
 _SIDE = 28
@@ -82,12 +84,10 @@ class PooledAutoencoder(Autoencoder):
         """Return the pictures of codes."""
         v = F.relu(self.dense(code)).unflatten(1, self.inner)
         v = v.contiguous(memory_format=torch.channels_last)
-        for layer in (self.first, self.second):
-            v = F.relu(_enlarged(v, layer))
-        # to one channel, torch's transposed convolution takes longer than a plain one
-        k, weight = self.last.kernel_size[0], self.last.weight
-        x = F.conv2d(v, weight.transpose(0, 1).flip(-2, -1), self.last.bias, padding=k - 1)
-        return torch.sigmoid(x)
+        side = 2 * v.shape[-1] + self.first.kernel_size[0] - 1
+        v = from_blocks(F.relu(enlarged(v, self.first), inplace=True), side, side)
+        v = F.relu(enlarged(v, self.second), inplace=True)
+        return torch.sigmoid(to_one_channel(v, self.last, _SIDE, _SIDE))
 
 
 class StridedAutoencoder(Autoencoder):
@@ -213,16 +213,6 @@ class FaceAutoencoder(Autoencoder):
         signed = fine + F.interpolate(coarse, scale_factor=2, mode="bilinear")
         picture: Tensor = (signed + 1) / 2
         return picture
-
-
-def _enlarged(v: Tensor, layer: nn.ConvTranspose2d) -> Tensor:
-    """Return `layer` of v at twice the size, each pixel four times, without making that.
-
-    Repeating pixels is a transposed convolution of stride 2 with 2 x 2 ones, which the layer's
-    kernel takes in: (k + 1)^2 products for a pixel of v instead of 4 k^2.
-    """
-    shifts = [F.pad(layer.weight, (j, 1 - j, i, 1 - i)) for i in (0, 1) for j in (0, 1)]
-    return F.conv_transpose2d(v, torch.stack(shifts).sum(0), layer.bias, stride=2)
 
 
 _LAYERS = nn.Conv2d | nn.ConvTranspose2d | nn.Linear

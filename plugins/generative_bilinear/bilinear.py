@@ -81,7 +81,7 @@ class GenerativeBilinear(LatentDescent):
     Units: pictures as C makes them; a generator of [-1, 1] says so (see `generator`).
     Raises: IncompatibleError when a generator does not fit the operator, or for an initial picture.
     Cost: one forward and one backward pass of both generators for each restart and step; taking
-    turns costs one more forward pass of B.
+    turns costs one more forward pass of B on CUDA, where a step keeps nothing for the next one.
     Source: Asim, Shamshad and Ahmed, 2018, Solving bilinear inverse problems using deep generative
     priors, equations (5) to (7) and algorithm 1. As the paper's Wirtinger gradients do, the step
     goes along half the real gradient. They are printed without the conjugates of F B(h) and

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-
 import torch
 from torch import Tensor
 from wellposed import BilinearOperator, ForwardOperator, GenerativePrior, Problem, Space
@@ -39,7 +37,7 @@ def image_block(who: str, problem: Problem, penalty: float = 0.0) -> Block:
     return Block(
         name="image",
         shape=prior.latent_shape,
-        decode=functools.partial(_decoded, prior),
+        decode=prior.decode,
         penalty=penalty,
     )
 
@@ -56,24 +54,9 @@ def parameter_block(
     return Block(
         name="parameter",
         shape=prior.latent_shape,
-        decode=functools.partial(_decoded, prior),
+        decode=prior.decode,
         penalty=penalty,
     )
-
-
-# Codes at a time on a CPU: the pictures of one piece have about so many pixels in all. Activations
-# then stay in its cache; a VAE's decoder of 28 x 28 is 1.4 times as fast as with 200 codes at once.
-_PIXELS, _LEAST = 2**14, 8
-
-
-def _decoded(prior: GenerativePrior, z: Tensor) -> Tensor:
-    piece = max(_LEAST, _PIXELS // prior.out_space.numel)
-    flat = z.reshape(-1, *prior.latent_shape)
-    if z.is_cuda or len(flat) <= piece:
-        return prior.decode(z)
-    found = torch.cat([prior.decode(codes) for codes in flat.split(piece)])
-    batch = z.shape[: z.ndim - len(prior.latent_shape)]
-    return found.reshape(*batch, *prior.out_space.shape)
 
 
 def _same_space(who: str, what: str, prior: GenerativePrior, space: Space, name: str) -> None:

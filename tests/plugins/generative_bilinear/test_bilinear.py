@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+
 import attrs
 import pytest
 import torch
@@ -9,7 +12,7 @@ import wellposed
 from wellposed import GenerativePrior, Problem, Space, Status, param
 from wellposed.edge import build_operator, build_solver
 from wellposed.errors import IncompatibleError, ParameterError
-from wellposed.plugins.generative_bilinear import aligned, parts
+from wellposed.plugins.generative_bilinear import aligned, descent
 from wellposed.plugins.generative_bilinear.bilinear import GenerativeBilinear
 from wellposed.plugins.generative_bilinear.descent import State, Turn
 from wellposed.plugins.operators.bilinear import CircularConvolution, Product
@@ -214,12 +217,72 @@ def test_a_step_in_place_is_a_step(blurred):
         assert placed.turn is turn
 
 
-def test_codes_in_pieces_give_what_all_at_once_give(relu_generator):
-    prior = relu_generator(3, 20, (3, 40, 40), 1)
-    z = torch.randn(5, 4, 3, generator=torch.Generator().manual_seed(0), dtype=F64)
-    made = parts._decoded(prior, z)  # 8 at a time
-    assert made.shape == (5, 4, 3, 40, 40)
-    torch.testing.assert_close(made, prior.decode(z))
+@pytest.mark.parametrize("update", ["gauss_seidel", "adam"])
+def test_restarts_in_pieces_are_restarts_together(blurred, monkeypatch, update):
+    problem, prior, _ = blurred(batch=(2, 3))
+    solver = GenerativeBilinear(
+        parameter_prior=prior, update=update, step_size=3e-4, restarts=7, max_steps=5
+    )
+    at_once = solver.solve(problem)
+    monkeypatch.setattr(descent, "_PIXELS", 2 * 6 * 64)  # two restarts of six pictures, or fewer
+    sizes = [s.stop - s.start for s in descent._pieces(problem, 7)]
+    assert sum(sizes) == 7 and set(sizes) == {1, 2}
+    in_pieces = solver.solve(problem)
+    torch.testing.assert_close(in_pieces.image, at_once.image)
+    for name in ("losses", "best", "parameter"):
+        torch.testing.assert_close(in_pieces.extras[name], at_once.extras[name])
+    for got, want in zip(
+        *(f.extras["latents"].values() for f in (in_pieces, at_once)), strict=True
+    ):
+        torch.testing.assert_close(got, want)
+
+
+# ---- what is kept from step to step -----------------------------------------------------------
+
+
+def counted(prior):
+    """Return a generator that counts how often it runs, and where it counts."""
+    runs = []
+    prior.network.register_forward_hook(lambda *_: runs.append(1))
+    return prior, runs
+
+
+@pytest.mark.parametrize("update", ["gauss_seidel", "normalised"])
+def test_a_new_code_is_decoded_once(blurred, update):
+    problem, prior, _ = blurred()
+    prior, runs = counted(prior)
+    solver = GenerativeBilinear(parameter_prior=prior, update=update, step_size=3e-4)
+    state = solver.init(problem)
+    runs.clear()
+    for _ in range(5):
+        state = solver.step(problem, state)
+    assert len(runs) == 6
+
+
+def test_steps_with_nothing_kept_are_the_same(blurred):
+    """Of a copy, and of a state that has been stepped from before, the next step is the same."""
+    problem, prior, _ = blurred()
+    solver = GenerativeBilinear(parameter_prior=prior, update="normalised", step_size=0.05)
+    state = solver.step(problem, solver.init(problem))
+    copies = copy.deepcopy(state), pickle.loads(pickle.dumps(state)), state.copied(), state
+    first = solver.step(problem, state)
+    for other in copies:
+        again = solver.step(problem, other)
+        assert all(map(torch.equal, first.tensors(), again.tensors()))
+
+
+def test_what_is_kept_serves_no_other_problem_solver_or_code(blurred):
+    problem, prior, _ = blurred()
+    solver = GenerativeBilinear(parameter_prior=prior, update="gauss_seidel", step_size=3e-4)
+    other = attrs.evolve(solver, parameter_prior=blurred(seed=4)[1])
+    other.parameter_prior.network[0].weight.data *= 2
+    noisy = attrs.evolve(problem, measurement=problem.measurement + 1)
+    for who, what, change in ((other, problem, 0), (solver, noisy, 0), (solver, problem, 0.1)):
+        state = solver.step(problem, solver.init(problem))
+        assert state.kept is not None
+        state = attrs.evolve(state, points=tuple(p + change for p in state.points))
+        found, fresh = (who.step(what, s) for s in (state, state.copied()))
+        assert all(map(torch.equal, found.tensors(), fresh.tensors()))
 
 
 # ---- starts, ends -----------------------------------------------------------------------------

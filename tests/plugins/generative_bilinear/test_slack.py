@@ -71,3 +71,30 @@ def test_errors(blurred):
         solver.solve(attrs.evolve(problem, prior=None))
     with pytest.raises(IncompatibleError, match=r"pictures of shape \(1, 8, 8\)"):
         solver.solve(attrs.evolve(problem, prior=prior))
+
+
+def test_it_can_begin_where_another_solver_ends(blurred):
+    problem, prior, _ = blurred(batch=(3,))
+    first = GenerativeBilinear(parameter_prior=prior, restarts=4, max_steps=30, update="adam")
+    solver = GenerativeBilinearSlack(parameter_prior=prior, first=first, restarts=7, max_steps=5)
+    found = first.solve(problem)
+    state = solver.init(problem)
+    assert state.losses.shape == (3, 1)
+    for i, best in enumerate(found.extras["best"].tolist()):
+        for number, name in enumerate(("parameter", "image")):
+            codes = found.extras["latents"][name]
+            torch.testing.assert_close(state.points[number][i, 0], codes[i, best])
+        torch.testing.assert_close(state.points[2][i, 0], found.image[i])
+    torch.testing.assert_close(state.losses[:, 0], found.extras["losses"].amin(-1))
+    after = solver.solve(problem)
+    assert bool((after.extras["losses"][:, 0] < state.losses[:, 0]).all())
+    assert not after.image.requires_grad
+
+
+def test_where_it_begins_has_to_have_codes_alike(blurred, relu_generator):
+    problem, prior, _ = blurred()
+    other = relu_generator(5, 20, problem.operator.w_space.shape, 1)
+    first = GenerativeBilinear(parameter_prior=other, restarts=1, max_steps=1)
+    solver = GenerativeBilinearSlack(parameter_prior=prior, first=first)
+    with pytest.raises(IncompatibleError, match=r"^first: .* codes h of shape \(3,\).*\(5,\)"):
+        solver.solve(problem)
