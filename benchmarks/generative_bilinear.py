@@ -78,6 +78,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--kernels", help="weights of the generator of the authors' kernels")
     parser.add_argument("--network", help="weights of hradis_cnn")
     parser.add_argument("--digits", help="weights of mnist_vae")
+    parser.add_argument(
+        "--one-by-one", action="store_true", help="of digits: time restarts one after another"
+    )
     parser.add_argument("--look", type=Path, metavar="OUT", help="write the pictures of table 1")
     parser.add_argument("--out", type=Path, help="draw the curves of table 2, a .png")
     parser.add_argument("--device", default="cpu")

@@ -1,5 +1,6 @@
 """The command on two digits that the test makes."""
 
+import re
 import struct
 
 import numpy as np
@@ -9,15 +10,31 @@ pytest.importorskip(
     "benchmarks", reason="run from the root of the repository", exc_type=ImportError
 )
 
-from benchmarks import generative_bilinear
+from benchmarks import _generative_digits, generative_bilinear
 
 
-def test_digits_are_restored_and_reported(tmp_path, capsys):
+@pytest.fixture
+def file(tmp_path):
     digits = np.zeros((3, 28, 28), np.uint8)
     digits[:, 6:22, 12:16] = 255
     path = tmp_path / "two-idx3-ubyte"
     path.write_bytes(b"\0\0\x08\x03" + struct.pack(">3I", *digits.shape) + digits.tobytes())
-    argv = ["--data", str(path), "--count", "2", "--steps", "3", "--restarts", "2"]
+    return str(path)
+
+
+def test_restarts_are_timed_together_and_one_by_one(file, capsys, monkeypatch):
+    monkeypatch.setattr(_generative_digits, "_TIMED_STEPS", 2)
+    argv = ["--data", file, "--count", "2", "--restarts", "2", "--one-by-one"]
+    assert generative_bilinear.main(argv) == 0
+    out = capsys.readouterr().out
+    found = re.search(r"(\S+) s together; (\S+) s one after another \(from 4 of them\), (\S+)", out)
+    together, alone, ratio = (float(number) for number in found.groups())
+    assert together > 0 and alone > 0 and ratio > 0
+    assert "2 digits, 2 restarts of 2 steps" in out
+
+
+def test_digits_are_restored_and_reported(file, capsys):
+    argv = ["--data", file, "--count", "2", "--steps", "3", "--restarts", "2"]
     assert generative_bilinear.main(argv) == 0
     out = capsys.readouterr().out
     assert "2 digits, 2 restarts of 3 steps" in out
