@@ -55,6 +55,7 @@ def digits(options: argparse.Namespace) -> list[str]:
     x = torch.stack([source.load(i) for i in range(min(options.count, len(source.names)))])
     w = protocol.drawn("Blur A", len(x))
     y = protocol.blurred(x, w, sigma=protocol.SIGMA)
+    x, w, y = (t.to(options.device) for t in (x, w, y))
     prior: Any = build_prior({"name": "mnist_vae", "params": {"weights": options.digits}})
     kernels: Any = build_prior("blur_vae")
     shared = {"parameter_prior": kernels, "restarts": options.restarts}
