@@ -152,8 +152,8 @@ class Adversarial(Strategy):
         return so_far + self._given.weight * loss
 
     def figures(self) -> Mapping[str, float]:
-        """Return the mean losses of f, unweighted, and of D."""
-        found = {name: float(mean.value()) for name, mean in self._means.items()}
+        """Return the mean losses of f, unweighted, and of D where it has learnt."""
+        found = {n: float(mean.value()) for n, mean in self._means.items() if not mean.empty}
         for mean in self._means.values():
             mean.reset()
         return found

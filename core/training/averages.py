@@ -31,6 +31,11 @@ class RunningMean:
         self._total += value.detach()
         self._count += 1
 
+    @property
+    def empty(self) -> bool:
+        """Whether nothing was added since the last reset."""
+        return self._count == 0
+
     def value(self) -> Tensor:
         """Return the mean."""
         mean = self._total / max(self._count, 1)

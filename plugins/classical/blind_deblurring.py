@@ -230,7 +230,9 @@ class BlindDeblurring(BlindSolver):
             measurement=flat,
             prior=_prior_for(nonblind, problem),
         )
-        inner = nonblind.solve(known, callback=None if found.stopped else callback)
+        unseen = callback is None or found.stopped
+        after = None if unseen else _After(self, problem, callback, found.history["kernel_change"])
+        inner = nonblind.solve(known, callback=after)
         history = {**found.history, **{f"nonblind_{k}": v for k, v in inner.history.items()}}
         assert found.steps is not None
         image = inner.image[..., : y.shape[-2], : y.shape[-1]]
@@ -287,6 +289,35 @@ class _Watch:
         return self.problem.measurement
 
 
+@attrs.frozen(eq=False)
+class _After:
+    """Shows the non-blind solver's steps as those of the problem that was given."""
+
+    solver: BlindDeblurring
+    problem: Problem
+    callback: Callback | None
+    rounds: Tensor
+
+    def __call__(self, event: IterationEvent) -> object:
+        assert self.callback is not None
+        before, batch = self.rounds.shape[-1], self.problem.batch
+        shown = attrs.evolve(
+            event,
+            step=before + event.step,
+            max_steps=before + event.max_steps,
+            change=event.change.reshape(batch),
+            active=event.active.reshape(batch),
+            estimate=functools.partial(self._estimate, event),
+            solver=self.solver,
+            problem=self.problem,
+        )
+        return self.callback(shown)
+
+    def _estimate(self, event: IterationEvent) -> Tensor:
+        shape = self.problem.measurement.shape
+        return event.estimate()[..., : shape[-2], : shape[-1]].reshape(shape)
+
+
 def _convolution_of(problem: Problem) -> BilinearOperator:
     assert isinstance(problem.operator, BilinearOperator)  # `needs` has been checked
     return problem.operator
@@ -300,7 +331,10 @@ def _grey(y: Tensor) -> Tensor:
 
 def _flat_ones(grey: Tensor) -> dict[int, str]:
     spread = grey.amax((1, 2, 3)) - grey.amin((1, 2, 3))
-    return {i: "the picture is constant" for i in torch.nonzero(spread < _FLAT).flatten().tolist()}
+    return {
+        i: "the picture has no edges in grey"
+        for i in torch.nonzero(spread < _FLAT).flatten().tolist()
+    }
 
 
 def _prior_for(solver: Solver, problem: Problem) -> Prior | None:

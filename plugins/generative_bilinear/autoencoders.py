@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .blocks import enlarged, from_blocks, to_one_channel
+from .blocks import channels_last, enlarged, from_blocks, to_one_channel
 
 __all__ = ["Autoencoder", "FaceAutoencoder", "PooledAutoencoder", "StridedAutoencoder"]
 
@@ -82,8 +82,7 @@ class PooledAutoencoder(Autoencoder):
 
     def decode(self, code: Tensor) -> Tensor:
         """Return the pictures of codes."""
-        v = F.relu(self.dense(code)).unflatten(1, self.inner)
-        v = v.contiguous(memory_format=torch.channels_last)
+        v = channels_last(F.relu(self.dense(code)).unflatten(1, self.inner))
         side = 2 * v.shape[-1] + self.first.kernel_size[0] - 1
         v = from_blocks(F.relu(enlarged(v, self.first), inplace=True), side, side)
         v = F.relu(enlarged(v, self.second), inplace=True)
@@ -141,7 +140,7 @@ class StridedAutoencoder(Autoencoder):
     def decode(self, code: Tensor) -> Tensor:
         """Return the pictures of codes."""
         v = self.dense(code).unflatten(1, self.inner)
-        x: Tensor = self.decoder(v.contiguous(memory_format=torch.channels_last))
+        x: Tensor = self.decoder(channels_last(v))
         return x
 
 
@@ -208,7 +207,7 @@ class FaceAutoencoder(Autoencoder):
     def decode(self, code: Tensor) -> Tensor:
         """Return the pictures of codes."""
         v = self.dense(code).unflatten(1, self.inner)
-        fine = self.decoder(v.contiguous(memory_format=torch.channels_last))
+        fine = self.decoder(channels_last(v))
         coarse = self.coarse(code).unflatten(1, (3, 32, 32))
         signed = fine + F.interpolate(coarse, scale_factor=2, mode="bilinear")
         picture: Tensor = (signed + 1) / 2

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from wellposed import param, whole_number
 from wellposed.training import Restored
 
+from .blocks import channels_last
 from .projection import project
 from .trained import TrainedGenerator
 
@@ -58,7 +59,7 @@ class DcganGenerator(nn.Module):
     def forward(self, code: Tensor) -> Tensor:
         """Return the pictures."""
         v = self.dense(code).unflatten(1, self.inner)
-        x: Tensor = self.layers(v.contiguous(memory_format=torch.channels_last))
+        x: Tensor = self.layers(channels_last(v))
         return x
 
 

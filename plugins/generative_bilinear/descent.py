@@ -93,7 +93,7 @@ class Kept:
     Where unknowns take turns, the new codes of those that move first are decoded within the step,
     for the gradients of the others. The next step goes on from there: one forward pass of three
     less, and a fifth of its time. It serves once, the same solver, problem and codes; whatever
-    else, such as a copy, decodes again and comes to the same.
+    else, such as a copy, decodes again and comes to the same. Weights must rest between two steps.
     """
 
     def __init__(

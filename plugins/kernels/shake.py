@@ -21,11 +21,12 @@ _STRONGEST: Final = (10.0, 0.7, 0.2)  # of trembling, of the pull, and the chanc
 
 
 def _not_negative(instance: object, attribute: Any, value: float | Tensor) -> None:
-    low = float(value.detach().min()) if isinstance(value, Tensor) else float(value)
-    if not 0 <= low < math.inf:
+    given = value.detach() if isinstance(value, Tensor) else torch.tensor(float(value))
+    bad = given[~((given >= 0) & given.isfinite())]
+    if bad.numel():
         raise ParameterError(
             f"{type(instance).__name__}.{attribute.name} expects a number of at least 0; "
-            f"got {low:g}."
+            f"got {float(bad[0]):g}."
         )
 
 
@@ -113,7 +114,7 @@ class CameraShake(Kernel):
         path = path - path.mean(1, keepdim=True)
         at = torch.stack([-path.imag, path.real], -1)  # rows run downwards
         reach = min(origin, last - origin)
-        at = at * (reach / at.detach().abs().amax((1, 2), keepdim=True)).clamp_max(1)
+        at = at * (reach / at.abs().amax((1, 2), keepdim=True)).clamp_max(1)
         return finished(_drawn_on(self.size, (at + origin).to(device)), dtype)
 
 

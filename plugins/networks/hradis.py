@@ -173,6 +173,12 @@ class _Repeated(torch.autograd.Function):
         ctx.reach = inputs[1]
 
     @staticmethod
+    def jvp(ctx: Any, *tangents: Any) -> Tensor:
+        """Return the tangent, likewise larger."""
+        larger: Tensor = _Repeated.apply(tangents[0], ctx.reach)  # type: ignore[no-untyped-call]
+        return larger
+
+    @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         """Return what the pixels of both places get."""
         p = ctx.reach

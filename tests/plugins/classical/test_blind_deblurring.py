@@ -13,6 +13,7 @@ from scipy import ndimage, optimize
 from torch import Tensor
 from wellposed import Problem, Status, psnr
 from wellposed.errors import IncompatibleError, ParameterError, ShapeError
+from wellposed.plugins.classical.admm import Admm
 from wellposed.plugins.classical.blind_deblurring import BlindDeblurring
 from wellposed.plugins.classical.blind_kernel import (
     centred,
@@ -163,7 +164,7 @@ def test_a_constant_picture_is_degenerate_and_harms_no_other(blurred):
     solver = BlindDeblurring(nonblind=Tikhonov(weight=0.01), rounds=1)
     both = solver.solve(Problem(operator=op, measurement=torch.stack([y[0], 0 * y[0] + 0.3])))
     assert both.statuses == (Status.DIRECT, Status.DEGENERATE)
-    assert both.extras["why"] == {1: "the picture is constant"}
+    assert both.extras["why"] == {1: "the picture has no edges in grey"}
     alone = solver.solve(Problem(operator=op, measurement=y[0]))
     assert torch.allclose(both.image[0], alone.image, atol=1e-9)
 
@@ -483,3 +484,17 @@ def test_the_non_blind_solver_must_not_be_blind():
 def test_wrong_parameters_are_refused(params, message):
     with pytest.raises(ParameterError, match=message):
         BlindDeblurring(**params)
+
+
+@pytest.mark.parametrize("border", ["circular", "extended"])
+def test_a_callback_sees_one_problem_from_the_first_to_the_last_step(border):
+    y = rand(2, 1, 1, 20, 24)
+    op = convolution((1, 20, 24), (3, 3))
+    seen: list[Any] = []
+    solver = BlindDeblurring(rounds=1, border=border, nonblind=Admm(max_steps=2))
+    found = solver.solve(Problem(operator=op, measurement=y), callback=seen.append)
+    assert all(event.estimate().shape == y.shape for event in seen)
+    assert all(event.change.shape == event.active.shape == (2, 1) for event in seen)
+    assert [event.step for event in seen] == list(range(1, len(seen) + 1))
+    assert {type(event.solver) for event in seen} == {BlindDeblurring}
+    torch.testing.assert_close(seen[-1].estimate(), found.image)

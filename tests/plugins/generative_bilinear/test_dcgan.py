@@ -9,6 +9,7 @@ from torch import nn
 from wellposed import psnr
 from wellposed.errors import ParameterError
 from wellposed.plugins.generative_bilinear.dcgan import Dcgan
+from wellposed.registry import default_registry
 from wellposed.training import recipe_from, train
 from wellposed.training.durable import load_checkpoint
 
@@ -80,7 +81,7 @@ def test_in_its_training_the_discriminator_learns_every_other_step(tmp_path, mon
     assert [float(row["loss"]) for row in rows] == [0, 0, 0]
     assert all(float(row["adversarial"]) > 0 for row in rows)
     # a line without a step of the discriminator has nothing to tell of it
-    assert [float(row["discriminator"]) > 0 for row in rows] == [True, False, True]
+    assert [row["discriminator"] != "" for row in rows] == [True, False, True]
     state = load_checkpoint(tmp_path / "run")["strategies"]["adversarial"]["optimiser"]["state"]
     assert {int(one["step"]) for one in state.values()} == {2}
     found = Dcgan(latent=3, width=1, weights=str(result.weights))
@@ -98,3 +99,12 @@ def test_a_recipe_of_before_is_still_the_same_run():
     assert recipe_from(every).digest() == recipe_from(left_out).digest()
     assert recipe_from(TINY).digest() != recipe_from(every).digest()
     assert recipe_from(recipe_from(TINY).as_data()).digest() == recipe_from(TINY).digest()
+
+
+@pytest.mark.parametrize("name", ["blur_vae", "mnist_vae", "svhn_vae", "face_vae", "dcgan"])
+def test_codes_can_be_mapped_over(name):
+    prior = default_registry().load("prior", name)(latent=3, width=2).for_training(seed=0)
+    prior.trained.eval().requires_grad_(False)
+    codes = torch.randn(2, 3, 3)
+    mapped = torch.func.vmap(prior.decode)(codes)
+    torch.testing.assert_close(mapped, prior.decode(codes))

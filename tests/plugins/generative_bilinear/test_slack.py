@@ -98,3 +98,12 @@ def test_where_it_begins_has_to_have_codes_alike(blurred, relu_generator):
     solver = GenerativeBilinearSlack(parameter_prior=prior, first=first)
     with pytest.raises(IncompatibleError, match=r"^first: .* codes h of shape \(3,\).*\(5,\)"):
         solver.solve(problem)
+
+
+def test_where_it_begins_has_to_mean_the_same_by_its_codes(blurred, relu_generator):
+    problem, prior, _ = blurred()
+    other = relu_generator(3, 20, problem.operator.w_space.shape, 5)
+    first = GenerativeBilinear(parameter_prior=other, restarts=1, max_steps=1)
+    solver = GenerativeBilinearSlack(parameter_prior=prior, first=first)
+    with pytest.raises(IncompatibleError, match=r"^first: .* stand for other parameters w"):
+        solver.solve(problem)

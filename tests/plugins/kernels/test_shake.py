@@ -117,7 +117,9 @@ def test_anxiety_makes_it_smaller_and_rounder():
     assert spread[0] > 1.2 * spread[1] > 1.2**2 * spread[2]
 
 
-def test_gradients_reach_length_and_anxiety():
+@pytest.mark.parametrize("reach", [6.0, 30.0])
+def test_gradients_reach_length_and_anxiety(reach):
+    """The longer path is made smaller."""
     at = torch.arange(12, dtype=F64)
 
     def second_moments(length, anxiety):
@@ -125,7 +127,7 @@ def test_gradients_reach_length_and_anxiety():
         k = shake.tensor(dtype=F64)[:, 0]
         return k.sum(2) @ at**2 + k.sum(1) @ at**2
 
-    length = torch.tensor([6.0], dtype=F64, requires_grad=True)
+    length = torch.tensor([reach], dtype=F64, requires_grad=True)
     anxiety = torch.tensor([2e-3], dtype=F64, requires_grad=True)
     # No shake starts or ends within the difference, and few places cross into another pixel.
     assert torch.autograd.gradcheck(second_moments, (length, anxiety), eps=1e-7, rtol=1e-2)
@@ -150,6 +152,7 @@ def test_a_recipe_draws_a_path_for_each_sample():
         ({"length": 0.0}, "CameraShake.length expects a positive number; got 0"),
         ({"anxiety": -0.1}, "CameraShake.anxiety expects a number of at least 0; got -0.1"),
         ({"anxiety": torch.tensor([0.1, -1.0])}, "of at least 0; got -1"),
+        ({"anxiety": torch.tensor([0.1, math.inf])}, "of at least 0; got inf"),
         ({"anxiety": math.nan}, "of at least 0; got nan"),
         ({"seed": -1}, "CameraShake.seed expects a whole number of at least 0.*got -1"),
         ({"seed": True}, "seed expects a whole number of at least 0.*got True"),

@@ -147,7 +147,7 @@ def test_starts_uniform_by_fan_in():
 def test_gradients_twice(shuffle):
     network = built(width=0.02, channels=1, shuffle=shuffle)
     y = rand(1, 1, 18 * shuffle, 3).requires_grad_()
-    assert torch.autograd.gradcheck(network, (y,))
+    assert torch.autograd.gradcheck(network, (y,), check_forward_ad=True)
     assert torch.autograd.gradgradcheck(lambda v: network(v).tanh(), (y[..., :6, :],))
     network(y).square().sum().backward()
     assert all(bool((p.grad != 0).any()) for p in network.parameters() if p.ndim == 4)
