@@ -49,6 +49,8 @@ class TrainablePrior(Protocol):
         """Return what it makes of pictures x, with a code drawn around each, or the likeliest.
 
         The parts are what a recipe's loss may use besides, by name, such as a divergence `(b,)`.
+        A generator that draws new pictures, of which none belongs to one of x, has an attribute
+        `paired`, False.
         """
 
 
@@ -240,6 +242,12 @@ def _learner(recipe: Recipe) -> Learner:
                 f"{prior.name} has nothing to train. A generative prior that has, has the methods "
                 "for_training(seed=) and reconstructed(x, sampling=).",
                 where="prior",
+            )
+        if not getattr(prior, "paired", True) and any(t.on == "picture" for t in recipe.loss):
+            raise ParameterError(
+                f"{type(prior).__name__} draws new pictures, of which none belongs to one of the data. Set "
+                "loss: [] and adversarial: {weight: 1.0}",
+                where="loss",
             )
         return PriorLearner(prior.for_training(seed=recipe.seed))
     solver: Any = build_solver(recipe.solver)

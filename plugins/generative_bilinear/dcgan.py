@@ -85,6 +85,7 @@ class Dcgan(TrainedGenerator[DcganGenerator]):
     """
 
     shape: ClassVar[tuple[int, int, int]] = (3, 64, 64)
+    paired: ClassVar[bool] = False
 
     width: int = param(64, doc="channels next to the picture", check=whole_number(1))
 

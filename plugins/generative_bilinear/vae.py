@@ -139,8 +139,8 @@ class FaceVae(Vae):
     Units: pictures in [0, 1] where they are faces.
     Raises: WeightsError; IncompatibleError for weights of another prior.
     Cost: 1.2 million parameters in the decoder, 80 MFLOP a picture.
-    Source: Kingma and Welling, 2014, Auto-encoding variational Bayes; layers after Radford, Metz and
-    Chintala, 2016, Unsupervised representation learning with deep convolutional generative
+    Source: Kingma and Welling, 2014, Auto-encoding variational Bayes; layers after Radford, Metz
+    and Chintala, 2016, Unsupervised representation learning with deep convolutional generative
     adversarial networks. That codes also have a linear path to pictures is ours.
     """
 

@@ -12,6 +12,7 @@ from wellposed.plugins.generative_bilinear.dcgan import Dcgan
 from wellposed.registry import default_registry
 from wellposed.training import recipe_from, train
 from wellposed.training.durable import load_checkpoint
+from wellposed.training.learner import build_learner
 
 TINY = {
     "prior": {"name": "dcgan", "params": {"latent": 3, "width": 1}},
@@ -91,6 +92,11 @@ def test_in_its_training_the_discriminator_learns_every_other_step(tmp_path, mon
 def test_nothing_to_minimise_is_refused():
     with pytest.raises(ParameterError, match=r"^loss: expected at least one term"):
         recipe_from({**TINY, "adversarial": None})
+
+
+def test_new_pictures_are_not_compared_with_others():
+    with pytest.raises(ParameterError, match=r"^loss: Dcgan draws new pictures.* loss: \[\]"):
+        build_learner(recipe_from({**TINY, "loss": "l1"}))
 
 
 def test_a_recipe_of_before_is_still_the_same_run():
