@@ -245,8 +245,8 @@ def _learner(recipe: Recipe) -> Learner:
             )
         if not getattr(prior, "paired", True) and any(t.on == "picture" for t in recipe.loss):
             raise ParameterError(
-                f"{type(prior).__name__} draws new pictures, of which none belongs to one of the data. Set "
-                "loss: [] and adversarial: {weight: 1.0}",
+                f"{type(prior).__name__} draws new pictures, of which none belongs to one of the "
+                "data. Set loss: [] and adversarial: {weight: 1.0}",
                 where="loss",
             )
         return PriorLearner(prior.for_training(seed=recipe.seed))
