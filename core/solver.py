@@ -278,6 +278,28 @@ class BlindSolver(Solver):
     ) -> OperatorEstimate:
         """Return the operator with its unknown part filled in, for use with any other solver."""
 
+    def _prior_for(self, nonblind: Solver, problem: Problem) -> Prior | None:
+        """Return the problem's prior, or the one that the non-blind solver takes by default."""
+        if problem.prior is not None or nonblind.default_prior is None:
+            return problem.prior
+        if not nonblind.needs.priors or nonblind.needs.prior_optional:
+            return None
+        from wellposed.registry import build, default_registry
+
+        prior: Any = build(default_registry(), "prior", nonblind.default_prior, path="prior")
+        y = problem.measurement
+        moved: Prior = prior.to(device=y.device, dtype=y.dtype)
+        return moved
+
+    def _codes(self, inner: Solution, found: OperatorEstimate) -> Tensor:
+        """Return how each sample ended: as the non-blind solver did, or worse; on the CPU."""
+        codes = torch.tensor([int(status) for status in inner.statuses])
+        if found.stopped:
+            codes = codes.clamp_min(int(Status.STOPPED))
+        for i in found.why:
+            codes[i] = codes[i].clamp_min(int(Status.DEGENERATE))
+        return codes
+
 
 def _solvers_for(prior: Prior) -> str:
     """Name the registered solvers that take a prior of this type."""

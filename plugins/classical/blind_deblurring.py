@@ -18,9 +18,7 @@ from wellposed import (
     Prior,
     Problem,
     Reconstruction,
-    Solution,
     Solver,
-    Status,
     Watchers,
     param,
     real_number,
@@ -228,7 +226,7 @@ class BlindDeblurring(BlindSolver):
             problem,
             operator=op.at_w(kernel),
             measurement=flat,
-            prior=_prior_for(nonblind, problem),
+            prior=self._prior_for(nonblind, problem),
         )
         unseen = callback is None or found.stopped
         after = None if unseen else _After(self, problem, callback, found.history["kernel_change"])
@@ -239,7 +237,7 @@ class BlindDeblurring(BlindSolver):
         return Reconstruction(
             image=image.reshape(y.shape),
             operator=found.operator,
-            codes=_codes(inner, found).reshape(batch),
+            codes=self._codes(inner, found).reshape(batch),
             steps=(inner.steps.reshape(-1).cpu() + found.steps).reshape(batch),
             history={name: v.reshape(*batch, v.shape[-1]) for name, v in history.items()},
             extras={
@@ -335,23 +333,3 @@ def _flat_ones(grey: Tensor) -> dict[int, str]:
         i: "the picture has no edges in grey"
         for i in torch.nonzero(spread < _FLAT).flatten().tolist()
     }
-
-
-def _prior_for(solver: Solver, problem: Problem) -> Prior | None:
-    """Return the problem's prior, or the one that the solver takes by default."""
-    if problem.prior is not None or solver.default_prior is None:
-        return problem.prior
-    prior: Any = build(default_registry(), "prior", solver.default_prior, path="prior")
-    y = problem.measurement
-    moved: Prior = prior.to(device=y.device, dtype=y.dtype)
-    return moved
-
-
-def _codes(inner: Solution, found: OperatorEstimate) -> Tensor:
-    """Return how each sample ended: as the non-blind solver did, or worse."""
-    codes = torch.tensor([int(status) for status in inner.statuses])
-    if found.stopped:
-        codes = codes.clamp_min(int(Status.STOPPED))
-    for i in found.why:
-        codes[i] = codes[i].clamp_min(int(Status.DEGENERATE))
-    return codes

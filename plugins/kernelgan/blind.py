@@ -19,9 +19,7 @@ from wellposed import (
     Prior,
     Problem,
     Reconstruction,
-    Solution,
     Solver,
-    Status,
     parts_of,
     with_part,
 )
@@ -151,7 +149,7 @@ class BlindStrided(BlindSolver):
         found = self.estimate_operator(problem, callback=callback)
         nonblind = self._nonblind(found)
         known = attrs.evolve(
-            problem, operator=found.operator, prior=_prior_for(nonblind, problem), initial=None
+            problem, operator=found.operator, prior=self._prior_for(nonblind, problem), initial=None
         )
         inner = nonblind.solve(known, callback=None if found.stopped else callback)
         history = {**found.history, **{f"nonblind_{k}": v for k, v in inner.history.items()}}
@@ -161,7 +159,7 @@ class BlindStrided(BlindSolver):
         return Reconstruction(
             image=inner.image.reshape(*batch, *inner.image.shape[-3:]),
             operator=found.operator,
-            codes=_codes(inner, found).to(steps.device).reshape(batch),
+            codes=self._codes(inner, found).to(steps.device).reshape(batch),
             steps=steps.reshape(batch),
             history={name: v.reshape(*batch, v.shape[-1]) for name, v in history.items()},
             extras={
@@ -232,28 +230,6 @@ class BlindStrided(BlindSolver):
             sigma=float(sigma.max()) if isinstance(sigma, Tensor) else float(sigma),
             seed=problem.seed or 0,
         )
-
-
-def _prior_for(solver: Solver, problem: Problem) -> Prior | None:
-    """Return the problem's prior, or the one that the solver takes by default."""
-    if problem.prior is not None or solver.default_prior is None:
-        return problem.prior
-    if not solver.needs.priors or solver.needs.prior_optional:
-        return None
-    prior: Any = build(default_registry(), "prior", solver.default_prior, path="prior")
-    y = problem.measurement
-    moved: Prior = prior.to(device=y.device, dtype=y.dtype)
-    return moved
-
-
-def _codes(inner: Solution, found: OperatorEstimate) -> Tensor:
-    """Return how each sample ended: as the non-blind solver did, or worse."""
-    codes = torch.tensor([int(s) for s in inner.statuses])
-    if found.stopped:
-        codes = codes.clamp_min(int(Status.STOPPED))
-    for i in found.why:
-        codes[i] = codes[i].clamp_min(int(Status.DEGENERATE))
-    return codes
 
 
 def _flat_ones(pictures: Tensor) -> dict[int, str]:

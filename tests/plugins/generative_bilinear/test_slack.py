@@ -91,19 +91,14 @@ def test_it_can_begin_where_another_solver_ends(blurred):
     assert not after.image.requires_grad
 
 
-def test_where_it_begins_has_to_have_codes_alike(blurred, relu_generator):
+@pytest.mark.parametrize(
+    ("codes", "seed", "what"),
+    [(5, 1, r"codes h of shape \(3,\).*\(5,\)"), (3, 5, "stand for other parameters w")],
+)
+def test_where_it_begins_has_to_have_the_same_codes(blurred, relu_generator, codes, seed, what):
     problem, prior, _ = blurred()
-    other = relu_generator(5, 20, problem.operator.w_space.shape, 1)
+    other = relu_generator(codes, 20, problem.operator.w_space.shape, seed)
     first = GenerativeBilinear(parameter_prior=other, restarts=1, max_steps=1)
     solver = GenerativeBilinearSlack(parameter_prior=prior, first=first)
-    with pytest.raises(IncompatibleError, match=r"^first: .* codes h of shape \(3,\).*\(5,\)"):
-        solver.solve(problem)
-
-
-def test_where_it_begins_has_to_mean_the_same_by_its_codes(blurred, relu_generator):
-    problem, prior, _ = blurred()
-    other = relu_generator(3, 20, problem.operator.w_space.shape, 5)
-    first = GenerativeBilinear(parameter_prior=other, restarts=1, max_steps=1)
-    solver = GenerativeBilinearSlack(parameter_prior=prior, first=first)
-    with pytest.raises(IncompatibleError, match=r"^first: .* stand for other parameters w"):
+    with pytest.raises(IncompatibleError, match=rf"^first: .* {what}"):
         solver.solve(problem)
