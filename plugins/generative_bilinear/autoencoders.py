@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 
+import attrs
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .blocks import channels_last, enlarged, from_blocks, to_one_channel
+from .blocks import Enlarging, ToOneChannel, channels_last, from_blocks
 
 __all__ = ["Autoencoder", "FaceAutoencoder", "PooledAutoencoder", "StridedAutoencoder"]
 
@@ -29,6 +31,10 @@ class Autoencoder(nn.Module, ABC):
     @abstractmethod
     def decode(self, code: Tensor) -> Tensor:
         """Return the pictures of codes."""
+
+    def ready_decoder(self) -> Callable[[Tensor], Tensor]:
+        """Return `decode`, ready for many calls while the weights rest."""
+        return self.decode
 
 
 class PooledAutoencoder(Autoencoder):
@@ -82,11 +88,39 @@ class PooledAutoencoder(Autoencoder):
 
     def decode(self, code: Tensor) -> Tensor:
         """Return the pictures of codes."""
+        return self.ready_decoder()(code)
+
+    def ready_decoder(self) -> Callable[[Tensor], Tensor]:
+        """Return `decode` by the weights as they are now, laid out for blocks once."""
+        _, low, _ = self.inner
+        middle = 2 * low + self.first.kernel_size[0] - 1
+        return _PooledDecoder(
+            inner=self.inner,
+            dense=self.dense,
+            first=Enlarging.of(self.first, low, low),
+            middle=middle,
+            second=Enlarging.of(self.second, middle, middle),
+            last=ToOneChannel.of(self.last),
+        )
+
+
+@attrs.frozen(eq=False, kw_only=True)
+class _PooledDecoder:
+    """The decoder of `PooledAutoencoder`, its transposed convolutions on blocks."""
+
+    inner: tuple[int, int, int]
+    dense: nn.Linear
+    first: Enlarging
+    middle: int
+    second: Enlarging
+    last: ToOneChannel
+
+    def __call__(self, code: Tensor) -> Tensor:
+        """Return the pictures of codes."""
         v = channels_last(F.relu(self.dense(code)).unflatten(1, self.inner))
-        side = 2 * v.shape[-1] + self.first.kernel_size[0] - 1
-        v = from_blocks(F.relu(enlarged(v, self.first), inplace=True), side, side)
-        v = F.relu(enlarged(v, self.second), inplace=True)
-        return torch.sigmoid(to_one_channel(v, self.last, _SIDE, _SIDE))
+        v = from_blocks(F.relu(self.first(v), inplace=True), self.middle, self.middle)
+        v = F.relu(self.second(v), inplace=True)
+        return torch.sigmoid(self.last(v, _SIDE, _SIDE))
 
 
 class StridedAutoencoder(Autoencoder):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import ClassVar
 
 import attrs
 import torch
 from torch import Tensor
-from wellposed import param, whole_number
+from wellposed import derived, param, whole_number
 from wellposed.training import Restored
 
 from .autoencoders import Autoencoder, FaceAutoencoder, PooledAutoencoder, StridedAutoencoder
@@ -36,13 +37,19 @@ class Vae(TrainedGenerator[Autoencoder]):
 
     def decode(self, z: Tensor) -> Tensor:
         """Return the picture of each code, `(*batch, latent)` -> `(*batch, C, H, W)`."""
-        pictures = self._scaled(self.loaded(z).decode(z.reshape(-1, self.latent)))
+        pictures = self._scaled(self._decoder(z)(z.reshape(-1, self.latent)))
         return pictures.reshape(*z.shape[:-1], *self.shape)
 
     def encode(self, x: Tensor) -> Tensor:
         """Return the likeliest code of each picture: `(*batch, latent)`."""
         mean, _ = self.loaded(x).encode(x.reshape(-1, *self.shape))
         return mean.reshape(*x.shape[:-3], self.latent)
+
+    def _decoder(self, like: Tensor) -> Callable[[Tensor], Tensor]:
+        network = self.loaded(like)
+        if self.trained is not None:  # by somebody who may go on
+            return network.ready_decoder()
+        return derived(self, f"decoder {like.device} {like.dtype}", network.ready_decoder)
 
     def _drawn(self, network: Autoencoder, generator: torch.Generator) -> None:
         network.initialise(generator)

@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
-from wellposed.plugins.generative_bilinear.blocks import enlarged, from_blocks, to_one_channel
+from wellposed.plugins.generative_bilinear.blocks import Enlarging, ToOneChannel, from_blocks
 
 F64 = torch.float64
 SIZES = [(2, 1, 1), (2, 3, 5), (2, 4, 2), (3, 1, 3), (3, 5, 5), (3, 4, 2)]
@@ -26,6 +26,14 @@ def blocks_of(x):
             at = (2 * (i % 2) + j % 2) * channels
             blocks[:, at : at + channels, i // 2, j // 2] = x[:, :, i, j]
     return blocks.contiguous(memory_format=torch.channels_last)
+
+
+def enlarged(v, layer):
+    return Enlarging.of(layer, *v.shape[-2:])(v)
+
+
+def to_one_channel(v, layer, height, width):
+    return ToOneChannel.of(layer)(v, height, width)
 
 
 def twice(v, layer):

@@ -5,6 +5,7 @@ import torch
 from torch import nn
 from wellposed.errors import IncompatibleError, ParameterError, WeightsError
 from wellposed.plugins.generative_bilinear.autoencoders import PooledAutoencoder
+from wellposed.plugins.generative_bilinear.blocks import ToOneChannel
 from wellposed.plugins.generative_bilinear.vae import BlurVae, FaceVae, MnistVae, SvhnVae
 
 
@@ -117,6 +118,29 @@ def test_the_decoder_is_its_layers_by_hand(kernel):
     v = torch.relu(network.first(up(v)))
     v = torch.relu(network.second(up(v)))
     torch.testing.assert_close(network.decode(code), torch.sigmoid(network.last(v)))
+
+
+def test_a_network_that_is_given_may_go_on_changing():
+    prior = MnistVae(latent=4, width=2).for_training(seed=0)
+    prior.trained.requires_grad_(False)
+    code = torch.randn(3, 4)
+    before = prior.decode(code)
+    prior.trained.second.weight.add_(0.1)
+    after = prior.decode(code)
+    assert not torch.allclose(before, after)
+    torch.testing.assert_close(after, prior.trained.decode(code))
+
+
+def test_installed_weights_are_laid_out_once(monkeypatch):
+    laid_out = []
+    of = ToOneChannel.of
+    monkeypatch.setattr(ToOneChannel, "of", lambda layer: laid_out.append(layer) or of(layer))
+    prior, code = BlurVae(), torch.randn(3, 50)
+    first = prior.decode(code)
+    torch.testing.assert_close(prior.decode(code), first, rtol=0, atol=0)
+    assert len(laid_out) == 1
+    assert prior.decode(code.double()).dtype == torch.float64
+    assert len(laid_out) == 2
 
 
 def test_the_divergence_is_that_of_two_normal_distributions():
