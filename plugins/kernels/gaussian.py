@@ -16,6 +16,7 @@ from .sampling import (
     optional_size,
     per_sample,
     positive,
+    same_count,
     shown,
     size_for,
     spans,
@@ -86,6 +87,10 @@ class AnisotropicGaussian(Kernel):
         doc="taps along each axis; default: 4 of the larger width to each side",
         check=optional_size,
     )
+
+    def __attrs_post_init__(self) -> None:
+        """Check the parameters against each other."""
+        same_count(self)
 
     def tensor(
         self, *, stride: int = 1, dtype: torch.dtype = torch.float32, device: Device = None

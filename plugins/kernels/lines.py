@@ -15,6 +15,7 @@ from .sampling import (
     largest,
     per_sample,
     positive,
+    same_count,
     shown,
     size_for,
     spans,
@@ -45,6 +46,10 @@ class Motion(Kernel):
     angle: float | Tensor = param(
         0.0, doc="direction, counter-clockwise from the horizontal", unit="degrees", repr=shown
     )
+
+    def __attrs_post_init__(self) -> None:
+        """Check the parameters against each other."""
+        same_count(self)
 
     def tensor(
         self, *, stride: int = 1, dtype: torch.dtype = torch.float32, device: Device = None

@@ -10,7 +10,7 @@ from wellposed import Kernel, param
 
 from .gaussian import Gaussian
 from .lines import Motion
-from .sampling import Device, finished, positive, shown
+from .sampling import Device, finished, positive, same_count, shown
 
 __all__ = ["MotionGaussian"]
 
@@ -45,6 +45,10 @@ class MotionGaussian(Kernel):
     combination: str = param(
         "sum", doc="whether they are added or convolved", choices=("sum", "convolution")
     )
+
+    def __attrs_post_init__(self) -> None:
+        """Check the parameters against each other."""
+        same_count(self)
 
     def tensor(
         self, *, stride: int = 1, dtype: torch.dtype = torch.float32, device: Device = None

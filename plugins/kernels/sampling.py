@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import attrs
 import torch
 from torch import Tensor
 from wellposed.errors import ParameterError
@@ -19,6 +20,7 @@ __all__ = [
     "optional_size",
     "per_sample",
     "positive",
+    "same_count",
     "shown",
     "size_for",
     "spans",
@@ -79,6 +81,17 @@ def per_sample(value: float | Tensor, name: str, device: Device) -> Tensor:
             f"got {tuple(value.shape)}."
         )
     return value.to(device=device, dtype=torch.float64).reshape(-1, 1, 1, 1)
+
+
+def same_count(kernel: attrs.AttrsInstance) -> None:
+    """Check that all parameters per sample are of as many samples. Raises: ParameterError."""
+    values = {f.name: getattr(kernel, f.name) for f in attrs.fields(type(kernel))}
+    counts = {k: v.numel() for k, v in values.items() if isinstance(v, Tensor) and v.numel() > 1}
+    if len(set(counts.values())) > 1:
+        told = ", ".join(f"{name} of {count} samples" for name, count in counts.items())
+        raise ParameterError(
+            f"{type(kernel).__name__} expects parameters of the same number of samples; got {told}."
+        )
 
 
 def largest(value: float | Tensor) -> float:

@@ -12,7 +12,16 @@ from torch import Tensor
 from wellposed import Kernel, param, whole_number
 from wellposed.errors import ParameterError
 
-from .sampling import Device, centre, checked_stride, finished, per_sample, positive, shown
+from .sampling import (
+    Device,
+    centre,
+    checked_stride,
+    finished,
+    per_sample,
+    positive,
+    same_count,
+    shown,
+)
 
 __all__ = ["CameraShake"]
 
@@ -93,6 +102,10 @@ class CameraShake(Kernel):
         "the frame, at (size - 1) / 2",
         choices=("tap", "frame"),
     )
+
+    def __attrs_post_init__(self) -> None:
+        """Check the parameters against each other."""
+        same_count(self)
 
     @property
     def centred(self) -> bool:

@@ -11,6 +11,8 @@ from wellposed.plugins.kernels.bicubic import Bicubic, Delta
 from wellposed.plugins.kernels.file import FileKernel
 from wellposed.plugins.kernels.gaussian import AnisotropicGaussian, Gaussian
 from wellposed.plugins.kernels.lines import Box, Disk, Motion
+from wellposed.plugins.kernels.overlap import MotionGaussian
+from wellposed.plugins.kernels.shake import CameraShake
 
 F64 = torch.float64
 STRIDES = [1, 2, 3, 4]
@@ -255,3 +257,21 @@ def test_refuses_a_picture_as_a_kernel(tmp_path):
     Image.new("1", (8192, 4096)).save(tmp_path / "huge.png")
     with pytest.raises(ParameterError, match="is no kernel"):
         FileKernel(path=tmp_path / "huge.png").tensor()
+
+
+@pytest.mark.parametrize(
+    ("kind", "two", "three"),
+    [
+        (Motion, "length", "angle"),
+        (AnisotropicGaussian, "width_1", "angle"),
+        (MotionGaussian, "length", "width"),
+        (CameraShake, "length", "seed"),
+    ],
+)
+def test_parameters_of_unequal_numbers_of_samples(kind, two, three):
+    few, many = torch.tensor([3.0, 4.0]), torch.arange(1, 4)
+    with pytest.raises(
+        ParameterError, match=r"same number of samples; got .* of 2 .* of 3 samples"
+    ):
+        kind(**{two: few, three: many})
+    assert len(kind(**{two: few[:1], three: many}).tensor()) == 3
