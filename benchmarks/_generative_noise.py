@@ -27,7 +27,7 @@ def table_2(options: argparse.Namespace) -> list[str]:
     given = load(options.reference, "CelebA", options.count, options.skip).to(options.device)
     weights = Weights(options)
     faces, kernels = weights.faces("CelebA", given.x), weights.kernels("Blur A")
-    solver, told = weights.network("CelebA")
+    solver, told = weights.network("CelebA", "Blur A")
     w = protocol.drawn("Blur A", len(given.x)).to(options.device)
     _introduce(options, len(given.x))
     measured = []

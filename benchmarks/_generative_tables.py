@@ -43,7 +43,7 @@ def table_1(options: argparse.Namespace) -> list[str]:
     weights = Weights(options)
     faces = weights.faces(given.name, given.x)
     kernels = weights.kernels("shake")
-    solver, trained = weights.network(given.name)
+    solver, trained = weights.network(given.name, "shake")
     y = given.measurement
     if y is None:
         y = protocol.blurred(given.x, given.kernels, sigma=protocol.SIGMA)

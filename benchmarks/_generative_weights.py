@@ -25,8 +25,11 @@ _KERNELS: Final[Mapping[str, tuple[str, ...]]] = {
     "Blur A": ("blur_a",),
     "Blur B": ("blur_b",),
 }
+_NETWORKS: Final[Mapping[str, tuple[str, ...]]] = {  # of faces, by their blur
+    "shake": ("deblurring_cnn_faces_shake_small",),
+    "Blur A": ("deblurring_cnn_faces", "deblurring_cnn_faces_small"),
+}
 _CNN: Final = "hradis_cnn"
-_CNN_RECIPE: Final = "deblurring_cnn_faces"
 
 
 class Weights:
@@ -66,19 +69,24 @@ class Weights:
             self.notes.append(f"no generator of kernels, {kind}: {_command(usual[0])}")
         return found
 
-    def network(self, name: str) -> tuple[Solver | None, str]:
-        """Return the network for pictures of a set, and what it was trained for.
+    def network(self, name: str, kind: str) -> tuple[Solver | None, str]:
+        """Return the network for pictures of a set and a class of blurs, and its name for a row.
 
         Those that are installed are of faces. Raises: WeightsError for what is named.
         """
-        given = self._options.network
+        given, usual = self._options.network, _NETWORKS[kind] if name == "CelebA" else ()
         known, problems = readable([Path(given)] if given else [])
         found = [one for one in known if _network_of(one.card.get("recipe") or {}) == _CNN]
         if given and not found:
-            raise WeightsError((problems or [f"{given} holds no {_CNN}; see {_CNN_RECIPE}."])[0])
-        if not found or (name != "CelebA" and not given):
-            pictures = "" if name == "CelebA" else f" with pictures like those of {name}"
-            self.notes.append(f"no network for {name}: {_command(_CNN_RECIPE)}{pictures}")
+            raise WeightsError(
+                (problems or [f"{given} holds no {_CNN}; see {_NETWORKS[kind][-1]}."])[0]
+            )
+        if not given:
+            mine = {one.path.stem: one for one in found}
+            found = [mine[stem] for stem in usual if stem in mine]
+        if not found:
+            pictures = "" if usual else f" with pictures like those of {name}"
+            self.notes.append(f"no network for {name}: {_command(_NETWORKS[kind][-1])}{pictures}")
             return None, ""
         path, recipe = found[0].path, found[0].card["recipe"]
         self.notes.append(
