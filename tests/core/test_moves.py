@@ -103,6 +103,13 @@ def test_a_derived_value_that_needs_grad_is_computed_anew():
     assert owner.calls == 2
 
 
+def test_a_remembered_value_is_not_used_once_its_parameter_needs_grad():
+    owner = Owner(torch.ones(2))
+    owner.double()
+    owner.parameter.requires_grad_()
+    assert owner.double().requires_grad
+
+
 def test_nothing_is_remembered_in_inference_mode_or_inside_a_transform():
     owner = Owner(torch.ones(3))
     with torch.inference_mode():
@@ -123,3 +130,12 @@ def test_the_cache_does_not_travel(dense):
     op.norm_bound()
     for other in (pickle.loads(pickle.dumps(op)), copy.deepcopy(op), attrs.evolve(op)):
         assert not hasattr(other, "_derived_cache") or "norm_bound" not in other._derived_cache
+
+
+def test_a_tensor_that_was_changed_in_place_gives_a_new_value():
+    owner = Owner(torch.ones(3))
+    owner.double()
+    owner.parameter.mul_(3)
+    torch.testing.assert_close(owner.double(), 6 * torch.ones(3))
+    owner.double()
+    assert owner.calls == 2
