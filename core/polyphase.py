@@ -274,12 +274,13 @@ class MixingSpectra:
 
     def prox(self, v: Tensor, y: Tensor, tau: Tensor) -> Tensor:
         """Return `argmin_x 1/2 |A x - y|^2 + 1/(2 tau) |x - v|^2`; tau broadcasts against both."""
-        rows = (fft(y) - self._apply(v)).movedim(-3, -1).unsqueeze(-1)
-        identity = torch.eye(rows.shape[-2], dtype=rows.dtype, device=rows.device)
+        residual = fft(y) - self._apply(v)
         # One value per sample has shape (*, 1, 1, 1), which also fits (*, h, w', O, O) one axis on.
         step = tau.unsqueeze(-1) if tau.ndim else tau
-        solved = torch.linalg.solve(identity + step * self.energy, rows)
-        return v + tau * self._adjoint(solved.squeeze(-1).movedim(-1, -3))
+        if self._is_wide:
+            return v + tau * self._adjoint(self._solved(step, residual))
+        # By A A^H, whatever no picture gives would come back times tau eps.
+        return v + tau * self._picture(self._solved(step, self._back(residual)))
 
     def squared_norm(self) -> Tensor:
         """Return the largest eigenvalue of A A^H, of the batch shape."""
@@ -288,20 +289,36 @@ class MixingSpectra:
 
     @property
     def energy(self) -> Tensor:
-        """The matrices of A A^H, `(*batch, h, w', O, O)`."""
+        """The matrices of A A^H, `(*batch, h, w', O, O)`; of A^H A where these are smaller."""
         return derived(self, "energy", self._energy, self.transfer)
 
     def _energy(self) -> Tensor:
         rows = self.transfer.movedim((-4, -3), (-2, -1))
-        return rows @ rows.mH
+        return rows @ rows.mH if self._is_wide else rows.mH @ rows
+
+    @property
+    def _is_wide(self) -> bool:
+        return self.transfer.shape[-4] <= self.transfer.shape[-3]
+
+    def _solved(self, step: Tensor, b: Tensor) -> Tensor:
+        """Return `(I + step energy)^-1 b`, for a spectrum `(*, n, h, w')`."""
+        rows = b.movedim(-3, -1).unsqueeze(-1)
+        identity = torch.eye(rows.shape[-2], dtype=rows.dtype, device=rows.device)
+        solved: Tensor = torch.linalg.solve(identity + step * self.energy, rows)
+        return solved.squeeze(-1).movedim(-1, -3)
 
     def _apply(self, x: Tensor) -> Tensor:
         phases = fft(_phases(x, self.stride)).flatten(-4, -3)
         return torch.einsum("...oqhw,...qhw->...ohw", self.transfer, phases)
 
     def _adjoint(self, y: Tensor) -> Tensor:
-        phases = torch.einsum("...oqhw,...ohw->...qhw", self.transfer.conj(), y)
-        x = self._inverse(phases).unflatten(-3, (self.channels, self.stride**2))
+        return self._picture(self._back(y))
+
+    def _back(self, y: Tensor) -> Tensor:
+        return torch.einsum("...oqhw,...ohw->...qhw", self.transfer.conj(), y)
+
+    def _picture(self, spectrum: Tensor) -> Tensor:
+        x = self._inverse(spectrum).unflatten(-3, (self.channels, self.stride**2))
         return _from_phases(x, self.stride)
 
     def _inverse(self, spectrum: Tensor) -> Tensor:

@@ -127,3 +127,19 @@ def test_many_pictures_are_computed_in_pieces(stride, shape, monkeypatch):
     leaf = x.clone().requires_grad_()
     (gradient,) = torch.autograd.grad(spectra.apply(leaf), leaf, y)
     torch.testing.assert_close(gradient, spectra.adjoint(y))
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("per_sample", [False, True])
+def test_many_outputs_keep_their_digits_at_a_large_step(stride, per_sample):
+    impulses = random(6, 1, 4, 6, seed=1)
+    op = Dense(impulses=impulses, stride=stride, mixing=True)
+    a = op.as_matrix()
+    v, y = random(2, *op.in_space.shape, seed=2), random(2, *op.out_space.shape, seed=3)
+    tau = torch.tensor([1e6, 1e-6], dtype=torch.float64) if per_sample else 1e6
+    found = op.data_prox(v, y, tau).flatten(1)
+    for x, v_i, y_i, t in zip(found, v.flatten(1), y.flatten(1), [1e6, 1e-6], strict=True):
+        t = t if per_sample else 1e6
+        eye = torch.eye(a.shape[1], dtype=torch.float64)
+        want = torch.linalg.solve(eye + t * a.T @ a, v_i + t * a.T @ y_i)
+        torch.testing.assert_close(x, want, rtol=1e-12, atol=1e-13)

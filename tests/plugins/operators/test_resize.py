@@ -102,6 +102,20 @@ def test_the_proximal_map_solves_the_dense_system(scale):
     torch.testing.assert_close(op.norm_bound(), torch.linalg.matrix_norm(a, 2))
 
 
+@pytest.mark.parametrize("tau", [1e-6, 1e3, 1e6])
+def test_the_proximal_map_of_an_enlargement_keeps_its_digits(tau):
+    op = Resize(in_shape=(1, 6, 7), scale=2.0)
+    a = op.to(dtype=torch.float64).as_matrix()
+    generator = torch.Generator().manual_seed(0)
+    v = torch.rand(op.in_space.shape, generator=generator)
+    y = torch.rand(op.out_space.shape, generator=generator)
+    want = torch.linalg.solve(
+        torch.eye(42, dtype=torch.float64) + tau * a.T @ a,
+        v.flatten().double() + tau * a.T @ y.flatten().double(),
+    )
+    torch.testing.assert_close(op.data_prox(v, y, tau).flatten().double(), want, rtol=0, atol=1e-5)
+
+
 def test_sizes():
     assert Resize(in_shape=(1, 30, 31), scale=0.1).out_space.shape == (1, 3, 4)
     assert Resize(in_shape=(1, 9, 9), scale=1 / 3).out_space.shape == (1, 3, 3)
