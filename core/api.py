@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import attrs
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -91,16 +92,14 @@ def pipeline(
 ) -> Pipeline:
     """Prepare a restoration once, to be called on many measurements; arguments as for `solve`."""
     built = build_solver(solver, solver_params)
-    if prior is None and built.needs.priors and not built.needs.prior_optional:
-        prior = built.default_prior
     return Pipeline(
         op=op,
-        op_params=dict(op_params or {}),
+        op_params=_own_params("op", op_params),
         solver=built,
-        prior=build_prior(prior, prior_params),
+        prior=_prior(built, prior, prior_params),
         noise=build_noise(noise),
         device=_device(device),
-        seed=seed,
+        seed=check_seed(seed),
     )
 
 
@@ -138,7 +137,7 @@ def estimate_operator(
             f"{pipe.solver.name} takes the operator as it is; expected a blind solver, such as "
             "kernelgan."
         )
-    y = _as_tensor(measurement, pipe.device)
+    y = _as_tensor(measurement, pipe.device, picture=pipe._sizes_by_shape)
     problem, placed = pipe.prepared(pipe.operator_for(y), y)
     assert isinstance(placed, BlindSolver)
     with torch.no_grad():
@@ -160,7 +159,7 @@ def simulate(
     """
     x = _as_tensor(picture, _device(device))
     operator = build_operator(op, op_params, x_space=Space(tuple(x.shape[-3:]), x.dtype))
-    return _measure(operator, x, build_noise(noise), seed)
+    return _measure(operator, x, build_noise(noise), check_seed(seed))
 
 
 @attrs.frozen(eq=False, kw_only=True)
@@ -184,12 +183,17 @@ class Pipeline:
         callback: Callback | None = None,
     ) -> Solution:
         """Restore one measurement, or a batch of them; see `solve`."""
-        y = _as_tensor(measurement, self.device)
+        y = _as_tensor(measurement, self.device, picture=self._sizes_by_shape)
         return self._run(self.operator_for(y), y, conditions, callback)
+
+    @property
+    def _sizes_by_shape(self) -> bool:
+        """Whether the operator is yet to be built; an object knows what it measures."""
+        return isinstance(self.op, (str, Mapping, list, tuple))
 
     def operator_for(self, y: Tensor) -> AnyOperator:
         """Return the operator, sized for a measurement."""
-        if not isinstance(self.op, (str, Mapping, list, tuple)):
+        if not self._sizes_by_shape:
             return build_operator(self.op, self.op_params)
         key = (tuple(y.shape[-3:]), y.dtype, y.device)
         if key not in self._operators:
@@ -286,6 +290,37 @@ def _measure(operator: AnyOperator, x: Tensor, noise: Noise | None, seed: int | 
         return noise.sample(y, torch.Generator(x.device).manual_seed(seed or 0))
 
 
+def _prior(solver: Solver, given: Any, params: Mapping[str, Any] | None) -> Prior | None:
+    """Return the prior given, or the one that the solver takes by default."""
+    if given is None and solver.needs.priors and not solver.needs.prior_optional:
+        given = solver.default_prior
+    if given is None and params:
+        raise ParameterError(
+            f"expected a prior that they belong to; {solver.name} takes none by itself.",
+            where="prior_params",
+        )
+    return build_prior(given, params)
+
+
+def _own_params(kind: str, params: Mapping[str, Any] | None) -> dict[str, Any]:
+    if params is not None and not isinstance(params, Mapping):
+        raise ParameterError(
+            f"expected a mapping of names and values; got {type(params).__name__}",
+            where=f"{kind}_params",
+        )
+    return dict(params or {})
+
+
+def check_seed(seed: object) -> int | None:
+    """Return a seed as a whole number; None stays None. Raises: ParameterError."""
+    if seed is None:
+        return None
+    whole = isinstance(seed, (int, np.integer)) and not isinstance(seed, bool)
+    if not whole or not 0 <= seed < 2**63:  # type: ignore[operator]
+        raise ParameterError(f"expected a whole number from 0 on; got {seed!r:.40}", where="seed")
+    return int(seed)  # type: ignore[call-overload,no-any-return]
+
+
 def _device(device: str | torch.device) -> torch.device | None:
     if device == "auto":
         return None
@@ -300,7 +335,7 @@ def _device(device: str | torch.device) -> torch.device | None:
     return found
 
 
-def _as_tensor(given: Any, device: torch.device | None) -> Tensor:
+def _as_tensor(given: Any, device: torch.device | None, *, picture: bool = True) -> Tensor:
     if isinstance(given, Tensor):
         y = given if device is None else given.to(device)
     else:
@@ -308,17 +343,17 @@ def _as_tensor(given: Any, device: torch.device | None) -> Tensor:
 
         auto = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         y = to_tensor(given).to(device or auto)
-    _check_values(y)
+    _check_values(y, picture)
     return y
 
 
-def _check_values(y: Tensor) -> None:
+def _check_values(y: Tensor, picture: bool) -> None:
     if not (y.is_floating_point() or y.is_complex()) or y.element_size() < 4:
         raise ParameterError(
             f"a measurement tensor must be float32 or float64 (or their complex partners), with "
             f"pictures in [0, 1]; got {y.dtype}. For 8-bit values: y.float() / 255."
         )
-    if y.ndim < 3 or 0 in y.shape:
+    if (picture and y.ndim < 3) or 0 in y.shape:
         raise ShapeError(
             f"a measurement tensor must have shape (*batch, C, H, W), none of them 0; "
             f"got {tuple(y.shape)}. For a grey picture (H, W): y[None]."

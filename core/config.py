@@ -23,7 +23,7 @@ from wellposed.registry.config import MOST_BYTES, MOST_NODES
 from wellposed.registry.errors import located, suggestion
 
 from .algebra import Composed
-from .api import Pipeline, pipeline, simulate
+from .api import Pipeline, check_seed, pipeline, simulate
 from .edge import register_types
 from .errors import ParameterError
 from .files import write_bytes
@@ -39,7 +39,6 @@ _KEYS: Final = (*_COMPONENTS, "conditions", "device", "seed")
 _REQUIRED: Final = ("op", "solver")
 # An operator gets these from the measurement; a file may fix them, but need not.
 _SIZED: Final = ("in_shape", "dtype")
-_MOST_SEED: Final = 2**63
 
 
 @attrs.frozen(eq=False, kw_only=True)
@@ -127,7 +126,7 @@ def problem_from(data: Mapping[str, Any], *, solver_needed: bool = True) -> Prob
             reg.build(None, kind, given[kind], path=kind)
     _check_conditions(given.get("conditions"))
     _check_device(given.get("device", "auto"))
-    _check_seed(given.get("seed"))
+    check_seed(given.get("seed"))
     return ProblemConfig(**{"solver": None, **given})
 
 
@@ -210,13 +209,6 @@ def _check_device(device: object) -> None:
         raise ParameterError(
             f"expected 'auto', 'cpu' or 'cuda'; got {type(device).__name__}", where="device"
         )
-
-
-def _check_seed(seed: object) -> None:
-    if seed is None:
-        return
-    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < _MOST_SEED:
-        raise ParameterError(f"expected a whole number from 0 on; got {seed!r:.40}", where="seed")
 
 
 def _plain(given: Any, path: str) -> Any:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import attrs
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -65,8 +66,17 @@ class Watchers:
 
     def tell(self, event: IterationEvent) -> bool:
         """Show everybody an event; return whether anybody asks to stop."""
-        asked = self._observed and True in notify("wellposed_iteration", event=event)
-        return (self._callback is not None and self._callback(event) is True) or asked
+        answers = notify("wellposed_iteration", event=event) if self._observed else []
+        if self._callback is not None:
+            answers.append(self._callback(event))
+        return any(_is_true(answer) for answer in answers)
+
+
+def _is_true(answer: object) -> bool:
+    """Whether an answer is True, also as a comparison of tensors or arrays gives it."""
+    if isinstance(answer, Tensor):
+        return answer.dtype == torch.bool and answer.ndim == 0 and bool(answer)
+    return isinstance(answer, (bool, np.bool_)) and bool(answer)
 
 
 @attrs.frozen(eq=False, kw_only=True)

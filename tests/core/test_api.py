@@ -1,6 +1,7 @@
 """`solve`, `pipeline`, `simulate`: every kind of input, and what is refused at the door."""
 
 import attrs
+import numpy as np
 import pytest
 import torch
 import wellposed
@@ -97,6 +98,15 @@ def test_solve_leaves_no_graph_but_a_problem_does(picture):
     assert torch.isfinite(y.grad).all()
 
 
+@pytest.mark.parametrize("batch", [(), (2,)])
+def test_an_operator_object_may_measure_vectors(batch):
+    matrix = torch.tensor([[2.0, 1, 0], [0, 1, 0], [0, 1, 1], [1, 0, 0]])
+    op = build_operator("matrix", {"matrix": matrix}, x_space=Space((1, 1, 3)))
+    x = torch.rand((*batch, 1, 1, 3), generator=torch.Generator().manual_seed(0))
+    s = wellposed.solve(op(x), op=op, solver="pseudo_inverse", solver_params={"tolerance": 1e-6})
+    torch.testing.assert_close(s.image, x, rtol=0, atol=1e-5)
+
+
 def test_a_callback_is_called(picture):
     seen = []
     y = wellposed.simulate(picture, op="blur", op_params=BLUR)
@@ -126,6 +136,31 @@ def test_bad_measurements_are_refused(picture):
     refuse(ShapeError, r"none of them 0; got \(3, 0, 40\)", picture[:, :0])
     huge = torch.zeros(1).expand(3, 2**14, 2**14)
     refuse(ShapeError, r"is more than 268435456; cut it into pieces", huge)
+
+
+def test_parameters_that_nothing_would_read_are_refused(picture):
+    refuse(
+        ParameterError,
+        r"prior_params: expected a prior that they belong to; Tikhonov takes none",
+        picture,
+        prior_params={"weight": 0.1},
+    )
+    refuse(ParameterError, r"op_params: expected a mapping.*got list", picture, op_params=[1])
+
+
+@pytest.mark.parametrize("seed", [-1, 2**63, 1.5, True, "a"])
+def test_a_seed_is_a_whole_number(picture, seed):
+    refuse(ParameterError, r"seed: expected a whole number from 0 on; got", picture, seed=seed)
+    with pytest.raises(ParameterError, match=r"seed: expected a whole number from 0 on; got"):
+        wellposed.simulate(picture, op="identity", noise="gaussian", seed=seed)
+
+
+def test_a_seed_may_come_from_numpy(picture):
+    one, two = (
+        wellposed.simulate(picture, op="identity", noise="gaussian", seed=seed)
+        for seed in (3, np.int64(3))
+    )
+    assert torch.equal(one, two)
 
 
 def test_bad_names_and_parameters_are_refused(picture):

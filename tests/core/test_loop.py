@@ -139,6 +139,14 @@ def test_a_callback_sees_each_step_and_can_stop(dense):
     assert Descent(max_steps=5).solve(problem(dense), callback=lambda e: 1).status != Status.STOPPED
 
 
+def test_a_callback_may_answer_with_a_comparison_of_tensors_or_arrays(dense):
+    for callback in (lambda e: e.change.max() < 1e9, lambda e: e.change.max().numpy() < 1e9):
+        assert int(Descent().solve(problem(dense), callback=callback).steps.max()) == 1
+    few = Descent(max_steps=5)
+    for callback in (lambda e: e.change.max() < 0, lambda e: e.change >= 0):  # no; not an answer
+        assert few.solve(problem(dense), callback=callback).status is not Status.STOPPED
+
+
 def test_gradients_flow_through_the_iterations(dense):
     p = problem(dense)
     y = p.measurement.clone().requires_grad_()

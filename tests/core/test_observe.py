@@ -46,6 +46,12 @@ def test_an_observer_can_stop_a_solve(monkeypatch, dense):
     assert solution.status is Status.STOPPED and solution.steps.tolist() == [4, 4]
 
 
+@pytest.mark.parametrize("answer", [lambda event: 1, lambda event: event.active])
+def test_an_observer_that_returns_something_else_changes_nothing(monkeypatch, dense, answer):
+    watching(monkeypatch, wellposed_iteration=answer)
+    assert solve(dense).steps.tolist() == [9, 9]
+
+
 def test_an_observer_that_fails_changes_nothing(monkeypatch, dense):
     expected = solve(dense)
 
