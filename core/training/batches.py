@@ -149,6 +149,7 @@ def open_data(
     trained, held = [p[0] for p in pools], [p[1] for p in pools]
     if data.kind == "pairs":
         _check_pairs(trained, data.sides)
+        _check_pairs([p for p in held if p is not None], data.sides)
     alone = data.kind == "measurements"
 
     def batches(chosen: list[Pool], *, validating: bool) -> Batches:
@@ -185,6 +186,8 @@ def _sources(path: Path | None, recipe: Recipe) -> list[tuple[Source, DataRecipe
 
 
 def _check_pairs(pools: list[Pool], crop: tuple[int, int] | None) -> None:
+    if not pools:
+        return
     x, y = pools
     if x.names != y.names:
         odd = sorted(set(x.names) ^ set(y.names))

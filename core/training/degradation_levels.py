@@ -1,12 +1,15 @@
 """How hard an operator is, in numbers: what a card records, and what a new operator is held to.
 
     ratio     pixels of the picture for one of the measurement, along each side
+    channels  of the picture for one of the measurement; none for measurements that are a list of
+              numbers
     spread    standard deviation of one measurement's footprint, along its longest axis
     narrow    the same along its shortest axis
     stretch   by how much the first exceeds the second
     peak      largest value of the footprint, as a fraction of that of a Gaussian of this spread,
               narrow and gain: 1/2 for a disk; none for a footprint narrower than half a pixel
-    shift     of the footprint from where the measurement's place in its frame would put it
+    shift     of the footprint from where the measurement's place in its frame would put it; none
+              for measurements that are a list of numbers
     gain      sum of the footprint
     missing   fraction of the pixels that no measurement sees
     gap       mean distance from such a pixel to the nearest one that is seen; none: not a number
@@ -27,6 +30,7 @@ least what was measured, and its place is not known.
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -46,6 +50,7 @@ __all__ = ["levels_of", "ranges_of", "what_is_outside"]
 # unit, and by how much an operator may leave the range: absolutely, and relative to its end
 _LEVELS: Final = {
     "ratio": ("", 0.0, 0.02),
+    "channels": ("", 0.0, 0.0),
     "spread": ("pixels", 0.1, 0.1),
     "narrow": ("pixels", 0.1, 0.1),
     "stretch": ("pixels", 0.5, 0.1),
@@ -131,12 +136,13 @@ def _measured(operator: ForwardOperator) -> tuple[Mapping[str, np.ndarray], np.n
     xx = ((foot.sum(-2)) * dx**2).sum(-1) / mass
     xy = np.einsum("bhw,bh,bw->b", foot, dy, dx) / mass
     middle, half = (yy + xx) / 2, np.hypot((yy - xx) / 2, xy)
-    off = np.maximum(abs(top - place[:, 0]), abs(left - place[:, 1]))
+    off = abs(np.stack([top, left], -1) - place).max(-1).min(0)
     highest = foot.max((-2, -1))
     long, short = np.sqrt(middle + half), np.sqrt(np.maximum(middle - half, 0))
     ends = foot[:, [0, -1], :].any(-1).all(-1), foot[:, :, [0, -1]].any(-2).all(-1)
     levels = {
         "ratio": np.full(len(foot), _ratio(operator)),
+        "channels": np.full(len(foot), _channels(operator)),
         "spread": long,
         "narrow": short,
         "stretch": long - short,
@@ -160,16 +166,23 @@ def _ratio(operator: ForwardOperator) -> float:
     return float(np.sqrt(np.prod(inner) / np.prod(outer)))
 
 
+def _channels(operator: ForwardOperator) -> float:
+    inner, outer = operator.in_space.shape, operator.out_space.shape
+    return math.prod(inner[:-2]) / math.prod(outer[:-2]) if len(outer) > 1 else math.nan
+
+
 def _footprint(operator: ForwardOperator) -> tuple[np.ndarray, np.ndarray]:
     """Return the footprint `(B, H, W)` of the measurement nearest the middle that sees anything,
 
-    and where its place in the frame of measurements would put it, `(B, 2)`.
+    and where its place in the frame of measurements would put it, `(2, B, 2)`: in blocks of whole
+    pixels, of which the last is cut, or in as many equal parts as there are measurements.
     """
     inner, outer = operator.in_space, operator.out_space
     batch = operator.batch_shape or (1,)
     ones = torch.ones((*batch, *inner.shape), dtype=inner.dtype, device=operator.device)
     y = operator._apply(ones)
-    alive = (y.abs() > 0).reshape(len(y), -1, *outer.shape[-2:])[:, 0].cpu().numpy()
+    frame = (1, *outer.shape)[-2:]  # a list of numbers is one row
+    alive = (y.abs() > 0).reshape(len(y), -1, *frame)[:, 0].cpu().numpy()
     sides = np.array(alive.shape[1:])
     grid = np.stack(np.meshgrid(*map(np.arange, sides), indexing="ij"), -1)
     far = np.square(grid - sides // 2).sum(-1) + np.where(alive, 0, 1e12)
@@ -177,7 +190,10 @@ def _footprint(operator: ForwardOperator) -> tuple[np.ndarray, np.ndarray]:
     one = torch.zeros_like(y).reshape(len(y), -1)
     one[torch.arange(len(y)), torch.from_numpy(at).to(y.device)] = 1  # of the first channel
     foot = operator._adjoint(one.reshape(y.shape)).abs()
-    places = (grid.reshape(-1, 2)[at] + 0.5) * (np.array(inner.shape[-2:]) / sides) - 0.5
+    if len(outer.shape) < 2:  # whose numbers have no place
+        return _pictures(foot).sum(1), np.full((2, len(foot), 2), np.nan)
+    blocks = np.full(2, _ratio(operator)), np.array(inner.shape[-2:]) / sides
+    places = np.stack([(grid.reshape(-1, 2)[at] + 0.5) * block - 0.5 for block in blocks])
     return _pictures(foot).sum(1), places
 
 

@@ -263,8 +263,14 @@ class MissingPixels(Distribution):
     def draw(self, draws: Draws) -> Tensor:
         """Return one mask for each sample, `(b, 1, H, W)`."""
         pixels = math.prod(draws.size)
-        fractions = torch.from_numpy(draws.sample(self.fraction))
-        missing = (fractions.clamp(0, 1) * pixels).round().long().to(draws.device)
+        counts = (draws.sample(self.fraction) * pixels).round()
+        if counts.min() < 0 or counts.max() > pixels:
+            raise ParameterError(
+                "missing_pixels expects fractions from 0 to 1; it drew values from "
+                f"{counts.min() / pixels:.3g} to {counts.max() / pixels:.3g}. Divide percentages "
+                "by 100."
+            )
+        missing = torch.from_numpy(counts).long().to(draws.device)
         values = torch.rand(
             (draws.batch, pixels),
             generator=draws.fields,

@@ -46,7 +46,7 @@ def parse(data: Any, path: str) -> Any:
 
 def _numbers(data: Any, path: str) -> Numbers:
     """Return a distribution of numbers, or a constant as one."""
-    if isinstance(data, int | float) and not isinstance(data, bool):
+    if _is_number(data):
         return Constant(data)
     parsed = parse(data, path)
     if not isinstance(parsed, Numbers):
@@ -54,6 +54,11 @@ def _numbers(data: Any, path: str) -> Numbers:
             f"expected a number or a distribution of numbers; got {_shown(data)}", where=path
         )
     return parsed
+
+
+def _is_number(data: Any) -> bool:
+    number = isinstance(data, int | float) and not isinstance(data, bool)
+    return number and math.isfinite(data)
 
 
 def _range(data: Any, path: str, *, whole: bool = False, above: float = -math.inf) -> Any:
@@ -73,7 +78,7 @@ def _range(data: Any, path: str, *, whole: bool = False, above: float = -math.in
 
 def _choice(data: Any, path: str) -> Choice:
     good = isinstance(data, list | tuple) and len(data) > 0
-    if not good or any(isinstance(v, bool) or not isinstance(v, int | float) for v in data):
+    if not good or not all(map(_is_number, data)):
         raise ParameterError(
             f"expected a list of numbers; got {_shown(data)}. What is no number is drawn per step: "
             "{per_step: {choice: [...]}}",

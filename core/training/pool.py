@@ -25,6 +25,7 @@ __all__ = ["Cuts", "DiskPool", "MemoryPool", "Pool", "load_pool"]
 
 _NAMED: Final = 10  # pictures that a warning names
 _CACHED: Final = 64  # pictures kept by a pool on disk
+_FAR: Final = (-1.0, 2.0)  # what overshoots [0, 1] stays within; what is in other units does not
 
 
 @attrs.frozen(eq=False, kw_only=True)
@@ -177,6 +178,7 @@ def load_pool(
     """Read all pictures once; return those to train on, and those held out.
 
     What cannot be read, or is smaller than a crop, is left out, with a warning that names it.
+    Floats far outside [0, 1] are taken, with a warning.
     Raises: DataError when too little remains, or when the pictures differ in a way that a batch
     cannot hold.
     """
@@ -214,6 +216,7 @@ def _read_all(
     good: list[tuple[int, tuple[int, int, int]]] = []
     kept: list[Tensor] | None = []
     bad: list[str] = []
+    far: list[str] = []
     used = 0
     growth = sum(s * s for s in data.scales)
     for number, name in enumerate(source.names[: data.first]):
@@ -228,10 +231,20 @@ def _read_all(
             bad.append(f"{name} ({shape[1]} x {shape[2]} pixels, smaller than a crop)")
             continue
         good.append((number, shape))
+        low, high = (float(v) for v in picture.aminmax())
+        if picture.is_floating_point() and not _FAR[0] <= low <= high <= _FAR[1]:
+            far.append(f"{name} ({low:.3g} to {high:.3g})")
         if kept is not None:
             kept.append(picture)
             used += int(picture.numel() * picture.element_size() * growth)
             kept = kept if used <= most_bytes else None
+    if far:
+        warnings.warn(
+            f"pictures are expected to lie in [0, 1]; not so {_named(far)}. Divide them by their "
+            "largest possible value, 255 for instance",
+            TrainingWarning,
+            stacklevel=3,
+        )
     return good, kept, bad
 
 
@@ -255,12 +268,16 @@ def _check_alike(
 
 def _warn(bad: list[str], total: int) -> None:
     if bad:
-        more = f" and {len(bad) - _NAMED} more" if len(bad) > _NAMED else ""
         warnings.warn(
-            f"{len(bad)} of {total} pictures are skipped: {'; '.join(bad[:_NAMED])}{more}",
+            f"{len(bad)} of {total} pictures are skipped: {_named(bad)}",
             TrainingWarning,
             stacklevel=3,
         )
+
+
+def _named(what: list[str]) -> str:
+    more = f" and {len(what) - _NAMED} more" if len(what) > _NAMED else ""
+    return f"{'; '.join(what[:_NAMED])}{more}"
 
 
 def _free_memory() -> int:

@@ -176,7 +176,10 @@ class Recipe:
     )
     batch: int = param(16, doc="samples per step, over all processes together", check=_positive)
     steps: int = param(doc="number of steps of the optimiser", check=_positive)
-    seed: int = param(0, doc="seed of all random numbers", check=attrs.validators.ge(0))
+    seed: int = param(
+        0, doc="seed of all random numbers",
+        check=attrs.validators.and_(attrs.validators.ge(0), attrs.validators.lt(2**64)),
+    )  # fmt: skip
     log_every: int = param(100, doc="steps between lines of the log", check=_positive)
     save_every: int = param(1000, doc="steps between checkpoints", check=_positive)
     licence: str = param("BSD-3-Clause", doc="licence of the weights, for their card")

@@ -212,6 +212,15 @@ def test_arrays_with_nan_lose_those_pictures_only(tmp_path):
     assert len(pool.names) == 2
 
 
+def test_pictures_in_other_units_are_named(tmp_path):
+    array = np.random.default_rng(0).random((3, 8, 8), np.float32)
+    array[1] *= 255
+    np.save(tmp_path / "a.npy", array)
+    with pytest.warns(TrainingWarning, match=r"in \[0, 1\]; not so a.npy\[1\] \(.* to 25\d\). Div"):
+        pool, _ = load_pool(open_source(tmp_path / "a.npy"), DataRecipe(colour="grey", crop=8))
+    assert len(pool.names) == 3
+
+
 def test_pictures_are_held_out(pictures):
     batches, held = open_data(pictures, recipe(crop=12, held_out=2), own=slice(0, 4))
     assert len(held.pool.names) == 2
@@ -238,6 +247,17 @@ def test_pairs_are_cut_at_the_same_place(tmp_path):
         open_data(tmp_path, odd, own=slice(0, 4))
     (tmp_path / "y" / "2.png").unlink()
     with pytest.raises(DataError, match=r"these have no partner: 2.png"):
+        open_data(tmp_path, made, own=slice(0, 4))
+
+
+def test_pairs_that_are_held_out_belong_together(tmp_path):
+    for name, lost in (("x", 1), ("y", 2)):
+        (tmp_path / name).mkdir()
+        for i in {0, 1, 2, 3, 4} - {lost}:
+            write(tmp_path / name / f"{i}.png", smooth_picture(i, height=16, width=20))
+    made = recipe(kind="pairs", crop=8, flips=False, held_out=1)
+    # of the four that are left of each, seed 0 holds out the second: 2 of x, 1 of y
+    with pytest.raises(DataError, match=r"these have no partner: 1.png.*, 2.png"):
         open_data(tmp_path, made, own=slice(0, 4))
 
 

@@ -63,6 +63,23 @@ def test_the_ratio_of_an_incomplete_last_block_is_the_stride(side, stride):
     assert levels_of(op)["ratio"] == stride
 
 
+@pytest.mark.parametrize("side", [126, 127, 321])
+@pytest.mark.parametrize("stride", [2, 3])
+def test_an_incomplete_last_block_shifts_nothing(side, stride):
+    blurred = operator("blur", Space((1, side, side)), kernel=gaussian(1.0))
+    op = operator("strided_blur", blurred.out_space, stride=stride) @ blurred
+    assert levels_of(op)["shift"] == pytest.approx(0, abs=0.01)
+
+
+def test_measurements_that_are_no_picture_have_no_place():
+    op = operator("gaussian_sensing", Space((1, 8, 8)))
+    levels = levels_of(op)
+    assert np.isnan(levels["shift"]) and levels["missing"] == 0
+    recipe = recipe_from({"network": "vdsr", "operator": "gaussian_sensing", "steps": 1})
+    found = ranges_of(recipe.degradation(), Space((1, 8, 8)), seed=0)
+    assert "shift" not in found and what_is_outside(op, found) == {}
+
+
 def test_an_oblique_footprint_is_measured_along_its_own_axes():
     kernel = torch.eye(9)[None, None] / 9
     levels = levels_of(operator("blur", kernel=kernel))
@@ -168,3 +185,11 @@ def test_a_level_that_was_not_recorded_is_not_held_against_an_operator():
 def test_levels_of_an_operator_are_measured_once():
     op = operator("blur")
     assert levels_of(op) is levels_of(op)
+
+
+def test_a_camera_without_colours_is_another_operator():
+    grey = operator("grayscale", Space((3, 32, 32)))
+    assert levels_of(grey)["channels"] == 3
+    colour = {"channels": [1.0, 1.0]}
+    assert what_is_outside(operator("identity", Space((3, 32, 32))), colour) == {}
+    assert what_is_outside(grey, colour) == {"channels": "3, trained for 1"}

@@ -57,6 +57,8 @@ def test_as_many_pixels_are_missing_as_asked():
     assert (masks.mean(0) > 0.4).all()  # anywhere
     assert (draw({"missing_pixels": 0}) == 1).all()
     assert (draw({"missing_pixels": 1}) == 0).all()
+    with pytest.raises(ParameterError, match=r"from 0 to 1; .* to 74.*Divide percentages by 100"):
+        draw({"missing_pixels": {"uniform": [0, 75]}})
 
 
 def test_holes_are_square_and_stay_in_their_window():

@@ -355,3 +355,10 @@ def test_a_network_that_no_loss_reaches_is_refused(pictures, tmp_path):
     )
     with pytest.raises(ParameterError, match=r"^loss: nothing in it depends on .* of inverting"):
         train(recipe, data=pictures, out=tmp_path / "run", device="cpu")
+
+
+def test_what_is_restored_exactly_leaves_a_mean(plugin, recipe, pictures, tmp_path):
+    nothing_missing = {"name": "mask", "params": {"mask": {"missing_pixels": 0}}}
+    made = recipe(operator=nothing_missing, noise=None, steps=1)
+    result = train(made, data=pictures, out=tmp_path / "o", device="cpu")
+    assert result.quality["psnr_estimate"] == 100

@@ -31,6 +31,7 @@ BASE = {"network": "toy_network", "operator": "identity", "steps": 5}
         ({"data": {"middle": [3, 0]}}, r"^data.middle: expected 1 or more"),
         ({"steps": None}, r"recipe needs 1 more parameter: 'steps'"),
         ({"steps": 0}, r"'steps' must be >= 1"),
+        ({"seed": 2**64}, r"^seed: 'seed' must be < 18446744073709551616"),
         ({"solver": "toy_solver"}, r"either a solver or a network or a prior, one of them"),
         ({"network": None}, r"either a solver or a network or a prior, one of them"),
         ({"network": 3}, r"^network: expected a name, or a mapping of name and params"),
@@ -77,6 +78,8 @@ def test_mistakes_are_named_with_their_path(changes, message):
         ({"hole": {"window": [0, 0, 2, 2]}}, r"hole: a hole needs a size"),
         ({"hole": {"size": 3, "window": [1]}}, r"hole.window: expected \[top, left, height, width"),
         ({"missing_pixels": "many"}, r"missing_pixels: expected a number or a distribution"),
+        ({"missing_pixels": float("nan")}, r"missing_pixels: expected a number .*; got nan"),
+        ({"choice": [0.1, float("inf")]}, r"choice: expected a list of numbers"),
     ],
 )
 def test_mistakes_in_distributions_are_named_with_their_path(value, message):
