@@ -64,7 +64,7 @@ class CrossScale(BlindStrided):
             )
         shapes, misfits, why = [], [], {}
         for i, picture in enumerate(pictures):
-            blur = _blur(picture, None if seen.covered is None else seen.covered[i], seen.sigma)
+            blur = _blur(picture, None if seen.covered is None else seen.covered[i], seen.sigma[i])
             shape = np.full((2, 2), np.nan) if blur is None else blur.covariance * seen.stride**2
             shape, doubt = _plausible(shape * _SHARE, seen.stride)
             if doubt:
@@ -82,7 +82,7 @@ class CrossScale(BlindStrided):
         )
 
     @staticmethod
-    def _default_nonblind(operator: ForwardOperator) -> str | Mapping[str, Any]:
+    def _default_nonblind(operator: ForwardOperator, *, noisy: bool) -> str | Mapping[str, Any]:
         return "tikhonov"
 
 

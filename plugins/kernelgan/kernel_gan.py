@@ -208,7 +208,7 @@ class KernelGan(BlindStrided):
             return [0.0]
         covered = None if seen.covered is None else seen.covered[i].double().cpu().numpy()
         grey = grey_of(seen.pictures[i].double()).cpu().numpy()
-        scales = TwoScales.of(grey, covered, seen.sigma)
+        scales = TwoScales.of(grey, covered, seen.sigma[i])
         finite = [bool(np.isfinite(k).all()) for k in kernels]
         if scales is None:
             return [0.0 if ok else np.nan for ok in finite]

@@ -9,7 +9,7 @@ from scipy import ndimage
 from typer.testing import CliRunner
 from wellposed import Problem, Space, Status, psnr
 from wellposed.cli.app import app
-from wellposed.edge import build_operator, build_solver
+from wellposed.edge import build_noise, build_operator, build_solver
 from wellposed.errors import IncompatibleError, ParameterError, ShapeError
 from wellposed.images import write
 
@@ -168,6 +168,23 @@ def test_known_parts_around_the_unknown_one(scene, solver):
         assert bool(found.image.isfinite().all())
 
 
+@pytest.mark.parametrize(("sigma", "steps"), [(0.0, 2), (0.05, None)])
+def test_the_picture_is_not_projected_back_onto_noise(scene, sigma, steps):
+    noise = build_noise({"name": "gaussian", "params": {"sigma": sigma}})
+    given = {**QUICK, "nonblind": None}
+    solver = build_solver("kernelgan", given)
+    blur = build_operator("strided_blur", x_space=Space((3, 140, 140)))
+    problem = Problem(operator=blur, measurement=small(scene[1]), noise=noise)
+    used = []
+
+    def stop(event):
+        used.append(event.solver)
+        return event.solver.name == "Zssr"
+
+    solver.solve(problem, callback=stop)
+    assert used[-1].name == "Zssr" and used[-1].back_projections == steps
+
+
 def test_holes_are_not_looked_at(scene):
     _, y = scene
     whole = wellposed.estimate_operator(y, op="strided_blur", solver="cross_scale")
@@ -188,6 +205,56 @@ def test_noise_is_told_from_blur(scene):
     true = build_operator("strided_blur", {"kernel": WIDE}, x_space=Space(tuple(x.shape)))
     got, want = covariance(op.kernel[0, 0]), covariance(true.kernel[0, 0])
     assert np.trace(got) == pytest.approx(np.trace(want), rel=0.4)
+
+
+@pytest.mark.parametrize(
+    ("solver", "params"), [("cross_scale", {}), ("kernelgan", {**QUICK, "restarts": 2})]
+)
+def test_each_sample_has_its_own_noise(scene, solver, params):
+    y = scene[1][None, :, :128, :160].double().expand(2, -1, -1, -1)
+    sigma = torch.tensor([0.05, 0.002], dtype=y.dtype)
+    n = torch.randn(y.shape, dtype=y.dtype, generator=torch.Generator().manual_seed(0))
+    y = y + sigma[:, None, None, None] * n
+
+    def found(y, sigma):
+        noise = {"name": "gaussian", "params": {"sigma": sigma}}
+        return wellposed.estimate_operator(
+            y, op="strided_blur", solver=solver, solver_params=params, noise=noise
+        ).extras
+
+    key = "covariance" if solver == "cross_scale" else "scores"
+    alone = torch.cat([found(y[i : i + 1], sigma[i : i + 1])[key] for i in range(2)])
+    torch.testing.assert_close(found(y, sigma)[key], alone, rtol=1e-6, atol=1e-9)
+
+
+def test_noise_per_sample_goes_with_several_batch_axes(scene):
+    y = small(scene[1]).expand(3, 2, -1, -1, -1)
+    noise = {"name": "gaussian", "params": {"sigma": torch.tensor([0.01, 0.02])}}
+    options = {"solver": "cross_scale", "noise": noise}
+    x = wellposed.solve(y, op="strided_blur", **options).image
+    torch.testing.assert_close(x[2], wellposed.solve(y[0], op="strided_blur", **options).image)
+    with pytest.raises(ShapeError, match="one for each of 1 pictures; got 2"):
+        wellposed.solve(y[0, 0], op="strided_blur", **options)
+    blur = build_operator("strided_blur", x_space=Space((3, 140, 140)))
+    mask = {"mask": torch.ones(2, 1, 70, 70)}
+    known = build_operator("mask", mask, x_space=blur.out_space)
+    with pytest.raises(IncompatibleError, match="parameters for each sample; got the batch"):
+        wellposed.solve(y, op=known @ blur, **options)
+
+
+def test_how_strongly_others_are_measured_does_not_matter(scene):
+    y = small(scene[1]).expand(2, -1, -1, -1)
+    blur = build_operator("strided_blur", x_space=Space((3, 140, 140)))
+    mask = torch.ones(2, 1, 70, 70)
+    mask[0, :, :8] = 0
+    mask[0] *= 0.1
+
+    def covered(mask, y):
+        op = build_operator("mask", {"mask": mask}, x_space=blur.out_space) @ blur
+        solver = build_solver("cross_scale")
+        return solver._look(Problem(operator=op, measurement=mask * y), blur).covered
+
+    assert torch.equal(covered(mask, y)[:1], covered(mask[:1], y[:1]))
 
 
 def test_doubt_is_reported(scene):
