@@ -26,6 +26,7 @@ from .noise import Noise
 from .operator import ForwardOperator
 from .prior import Prior
 from .problem import AnyOperator
+from .rasters import MAX_VALUES
 from .solver import Solver
 from .space import Space, real_partner
 
@@ -147,14 +148,25 @@ def build_operator(
     if x_space is None:
         assert y_space is not None
         x_space = _sized(cls, name, y_space, typed)
+        _check_size(name, "pictures", x_space, y_space)
     reg.check_missing(cls, {**typed, "in_shape": 0, "dtype": 0}, "op.params")
     op: ForwardOperator | BilinearOperator = cls.for_image(x_space, **typed)
+    _check_size(name, "measurements", op.out_space, x_space)
     if y_space is not None and op.out_space != y_space:
         raise ShapeError(
             f"op {name} gives measurements of shape {op.out_space.shape} ({op.out_space.dtype}) "
             f"with these parameters; got a measurement of shape {y_space.shape} ({y_space.dtype})."
         )
     return op
+
+
+def _check_size(name: str, what: str, found: Space, given: Space) -> None:
+    """Refuse a size that follows from a mistyped parameter, before memory is asked for it."""
+    if found.numel > max(MAX_VALUES, given.numel):
+        raise ShapeError(
+            f"op {name} with these parameters goes with {what} of shape {found.shape}, which are "
+            f"more than {MAX_VALUES} (2^28) values. Take other parameters, or smaller pictures."
+        )
 
 
 def _sized(cls: Any, name: str, y_space: Space, params: dict[str, Any]) -> Space:

@@ -20,7 +20,13 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final
 
 import attrs
-from wellposed.registry.errors import ParameterError, WellposedError, join_path, suggestion
+from wellposed.registry.errors import (
+    ParameterError,
+    UnknownComponent,
+    WellposedError,
+    join_path,
+    suggestion,
+)
 from wellposed.registry.params import Field, Unresolved, fields_of, type_name, unresolved_error
 from wellposed.registry.scalars import SCALARS, refused
 from wellposed.registry.spec import article
@@ -272,12 +278,15 @@ def _is_union(annotation: Any) -> bool:
 def _union(value: Any, annotation: Any) -> Any:
     """Try the member of just that type, then the others; raise the error that got furthest."""
     errors = []
-    for member in sorted(typing.get_args(annotation), key=lambda m: type(value) is not m):
+    members = typing.get_args(annotation)
+    for member in sorted(members, key=lambda m: type(value) is not m):
         try:
             return convert(value, member, _CONTEXT.get())
         except WellposedError as error:
             errors.append(error)
-    telling = (e for e in errors if e.where or not isinstance(e, ParameterError))
+    # Where a measure could stand, text is no misspelt name.
+    dull = (ParameterError, UnknownComponent) if float in members else ParameterError
+    telling = (e for e in errors if e.where or not isinstance(e, dull))
     raise next(telling, refused(type_name(annotation), value))
 
 

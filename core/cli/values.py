@@ -21,8 +21,8 @@ def value_of(text: str) -> Any:
 
 
 def component(text: str | None) -> Any:
-    """Return a component given as a name, or as inline YAML `{name: x, params: {...}}`."""
-    if text is None or not text.lstrip().startswith("{"):
+    """Return a component given as a name, or as inline YAML: `{name: x, params: {...}}`, a list."""
+    if text is None or not text.lstrip().startswith(("{", "[")):
         return text
     return value_of(text)
 
@@ -61,6 +61,8 @@ def operators(names: Sequence[str], texts: Sequence[str]) -> Any:
     values = parameters(texts, "-p")
     if len(given) == 1:
         return with_params(given[0], values, "op")
+    if any(isinstance(item, list) for item in given):
+        raise ParameterError("--op is one list of operators, or given once for each of them")
     labels = [item if isinstance(item, str) else str(item.get("name")) for item in given]
     each: list[dict[str, Any]] = [{} for _ in given]
     for key, value in values.items():
@@ -89,7 +91,8 @@ def with_params(given: Any, params: dict[str, Any], path: str) -> Any:
         return {"name": given, "params": params}
     if not isinstance(given, dict):
         raise ParameterError(
-            f"parameters ({', '.join(params)}) go with one component; the problem file has a list",
+            f"parameters ({', '.join(params)}) go with one component; got a list, in which each "
+            "has its own",
             where=path,
         )
     return {**given, "params": {**(given.get("params") or {}), **params}}

@@ -28,6 +28,8 @@ __all__ = [
 
 Device = torch.device | str | None
 
+_MOST_TAPS = 4096
+
 
 def checked_stride(stride: object) -> int:
     """Return a stride. Raises: ParameterError for anything but a whole number of at least 1."""
@@ -61,7 +63,15 @@ def size_for(radius: float, stride: int) -> int:
 
 
 def spans(size: tuple[int, int], stride: int, device: Device) -> tuple[Tensor, Tensor]:
-    """Return the row and column distances from the centre, `(kh, 1)` and `(1, kw)`, in float64."""
+    """Return the row and column distances from the centre, `(kh, 1)` and `(1, kw)`, in float64.
+
+    Raises: ParameterError for a kernel larger than any picture.
+    """
+    if max(size) > _MOST_TAPS:
+        raise ParameterError(
+            f"a kernel of {size[0]} x {size[1]} taps is more than {_MOST_TAPS} along an axis. "
+            "Widths and lengths are in pixels."
+        )
     rows, columns = (
         torch.arange(n, dtype=torch.float64, device=device) - centre(n, stride) for n in size
     )

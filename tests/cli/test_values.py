@@ -106,5 +106,13 @@ def test_adding_parameters():
     assert with_params({"name": "tv", "params": None}, {"a": 1}, "prior")["params"] == {"a": 1}
     with pytest.raises(ParameterError, match=r"prior: parameters \(a\) but no name"):
         with_params(None, {"a": 1}, "prior")
-    with pytest.raises(ParameterError, match="go with one component; the problem file has a list"):
+    with pytest.raises(ParameterError, match="go with one component; got a list, in which each"):
         with_params(["blur"], {"a": 1}, "op")
+
+
+def test_a_list_of_operators_as_yaml():
+    assert operators(["[random_mask, {name: blur}]"], []) == ["random_mask", {"name": "blur"}]
+    with pytest.raises(ParameterError, match="go with one component; got a list"):
+        operators(["[random_mask, blur]"], ["missing=0.5"])
+    with pytest.raises(ParameterError, match="--op is one list of operators, or given once"):
+        operators(["[random_mask, blur]", "blur"], [])

@@ -5,7 +5,7 @@ import pytest
 import torch
 from wellposed import BilinearOperator, Space
 from wellposed.edge import build_operator, register_types
-from wellposed.errors import IncompatibleError, ParameterError, UnknownComponent
+from wellposed.errors import IncompatibleError, ParameterError, ShapeError, UnknownComponent
 from wellposed.registry import dump_yaml, load_yaml, unstructure
 
 X = Space((1, 6, 7), torch.float64)
@@ -91,3 +91,21 @@ def test_bilinear_operators_are_built_by_name_and_after_linear_ones():
         build_operator([convolution, reduced], x_space=x_space)
     with pytest.raises(IncompatibleError, match="of which the last may be bilinear"):
         build_operator([convolution, convolution], x_space=x_space)
+
+
+def test_a_picture_that_no_memory_holds_is_refused_before_it_is_made():
+    with pytest.raises(ShapeError, match=r"goes with pictures of shape .* more than 268435456"):
+        build_operator("resize", {"scale": 1e-4}, y_space=Space((3, 40, 31)))
+    with pytest.raises(ParameterError, match=r"a kernel of 80000 x 80000 taps"):
+        build_operator("strided_blur", {"stride": 20_000}, y_space=Space((3, 40, 31)))
+
+
+def test_so_is_a_measurement():
+    with pytest.raises(ShapeError, match=r"goes with measurements of shape \(3, 400040, 400031\)"):
+        build_operator("pad", {"margin": 200_000}, x_space=Space((3, 40, 31)))
+
+
+def test_text_where_a_number_belongs_is_no_misspelt_kernel():
+    params = {"kernel": {"name": "motion", "params": {"length": "abc"}}}
+    with pytest.raises(ParameterError, match=r"kernel\.params\.length: .*expected .*got 'abc'"):
+        build_operator("blur", params, x_space=Space((1, 8, 8)))

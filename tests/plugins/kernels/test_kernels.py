@@ -275,3 +275,8 @@ def test_parameters_of_unequal_numbers_of_samples(kind, two, three):
     ):
         kind(**{two: few, three: many})
     assert len(kind(**{two: few[:1], three: many}).tensor()) == 3
+
+
+def test_a_kernel_larger_than_any_picture_is_refused_before_it_is_made():
+    with pytest.raises(ParameterError, match=r"a kernel of 800001 x 800001 taps is more than 4096"):
+        Gaussian(width=100_000.0).tensor()
