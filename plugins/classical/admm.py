@@ -26,16 +26,20 @@ __all__ = ["Admm"]
 
 _FAR = 3.0  # residuals this far apart ask for another penalty
 _LIMIT = 2.0  # the largest change of the penalty in one step
+# Multipliers below this part of |A|^2 |x| count as that: they vanish where a prior is idle, such as
+# bounds that nothing exceeds, and say nothing then about how far there is to go.
+_IDLE = 1e-3
 
 
 @attrs.frozen(eq=False, kw_only=True)
 class State:
-    """Picture, copies z of K x, scaled multipliers u, penalty, relative residuals."""
+    """Picture, copies z of K x, scaled multipliers u, penalty and its unit, relative residuals."""
 
     x: Tensor
     z: tuple[Tensor, ...]
     u: tuple[Tensor, ...]
     rho: Tensor
+    unit: Tensor
     primal: Tensor
     dual: Tensor
     done: int
@@ -84,12 +88,14 @@ class Admm(IterativeSolver[State]):
         plan = split(problem, rtol=inner_rtol(problem, self.tolerance))
         x = problem.start()
         z = plan.forward(x)
-        rho = self.rho * penalty_unit(problem, plan.operators)
+        unit = penalty_unit(problem, plan.operators)
+        rho = self.rho * unit
         return State(
             x=x,
             z=z,
             u=tuple(torch.zeros_like(v) for v in z),
             rho=rho,
+            unit=unit,
             primal=torch.ones_like(rho),
             dual=torch.ones_like(rho),
             done=0,
@@ -108,10 +114,11 @@ class Admm(IterativeSolver[State]):
         z = plan.prox(tuple(m + u for m, u in zip(mixed, state.u, strict=True)), 1 / state.rho)
         u = tuple(u + m - v for u, m, v in zip(state.u, mixed, z, strict=True))
         primal = ratio(_gap(plan, image, z), torch.maximum(_size(plan, image), _size(plan, z)))
-        dual = ratio(_gap(plan, z, state.z), _size(plan, u))
+        idle = _IDLE * state.unit / state.rho * _size(plan, z)
+        dual = ratio(_gap(plan, z, state.z), torch.maximum(_size(plan, u), idle))
         rho, u = self._balanced(state, primal, dual, u)
-        return State(
-            x=x, z=z, u=u, rho=rho, primal=primal, dual=dual, done=state.done + 1, plan=plan
+        return attrs.evolve(
+            state, x=x, z=z, u=u, rho=rho, primal=primal, dual=dual, done=state.done + 1
         )
 
     def estimate(self, problem: Problem, state: State) -> Tensor:

@@ -14,7 +14,7 @@ __all__ = ["Cgls"]
 
 @attrs.frozen(eq=False, kw_only=True)
 class State:
-    """Iterate, residuals of the data and of the normal equations, direction; `first` is |s_0|."""
+    """Iterate, residuals of the data and of the normal equations, direction; `first`: |A^H y|."""
 
     x: Tensor
     r: Tensor
@@ -32,7 +32,8 @@ class Cgls(IterativeSolver[State]):
 
     Started at zero (no `initial`) and without damping it tends to the solution of least norm.
     Stopping early regularises: few steps for a noisy measurement. The tolerance is on the relative
-    residual of the normal equations, `|A^H (y - A x) - damp^2 x| / |A^H y|`.
+    residual of the normal equations, `|A^H (y - A x) - damp^2 x| / |A^H y|` (where that is zero,
+    over the residual at the start).
 
     Shapes: y `(*batch, *out)` -> `(*batch, *in)`.
     Units: damp in those of A.
@@ -61,7 +62,9 @@ class Cgls(IterativeSolver[State]):
             x = problem.initial
             r = y - op._apply(x)
             s = op._adjoint(r) - self.damp**2 * x
-        return State(x=x, r=r, s=s, p=s, gamma=space.norm(s).square(), first=space.norm(back))
+        size, residual = space.norm(back), space.norm(s)
+        first = torch.where(size > 0, size, residual)
+        return State(x=x, r=r, s=s, p=s, gamma=residual.square(), first=first)
 
     def step(self, problem: Problem, state: State) -> State:
         """One step of CGLS; a sample that is solved stays where it is."""

@@ -14,7 +14,7 @@ __all__ = ["Lsqr"]
 
 @attrs.frozen(eq=False, kw_only=True)
 class State:
-    """Names as in the paper; `normal`: residual of the normal equations, `first`: its start."""
+    """Names as in the paper; `normal`: residual of the normal equations, `first`: |A^H y|."""
 
     x: Tensor
     u: Tensor
@@ -34,8 +34,8 @@ class Lsqr(IterativeSolver[State]):
         argmin_x |A x - y|^2 + damp^2 |x|^2
 
     Started at zero, it tends to the solution of least norm (`initial`, when given, is where the
-    correction is measured from). The tolerance is on the relative residual of the normal
-    equations.
+    correction is measured from). The tolerance is on the residual of the normal equations, relative
+    to |A^H y| (where that is zero, to the residual at the start).
 
     Shapes: y `(*batch, *out)` -> `(*batch, *in)`.
     Units: damp in those of A.
@@ -56,7 +56,9 @@ class Lsqr(IterativeSolver[State]):
     def init(self, problem: Problem) -> State:
         """Start the bidiagonalisation."""
         op, y = problem.linear, problem.measurement
+        size = torch.zeros_like(op.out_space.norm(y))
         if problem.initial is not None:
+            size = op.in_space.norm(op._adjoint(y))
             y = y - op._apply(problem.initial)
         beta, u = _normalised(y, op.out_space)
         alpha, v = _normalised(op._adjoint(u), op.in_space)
@@ -70,7 +72,7 @@ class Lsqr(IterativeSolver[State]):
             phi_bar=beta,
             rho_bar=alpha,
             normal=alpha * beta,
-            first=alpha * beta,
+            first=torch.where(size > 0, size, alpha * beta),
         )
 
     def step(self, problem: Problem, state: State) -> State:

@@ -23,7 +23,7 @@ from wellposed import (
 )
 
 from .splitting import Block, Prox
-from .steps import TV_PRIOR, norm_of, ratio, spread
+from .steps import TV_PRIOR, lipschitz, norm_of, ratio, spread
 
 __all__ = ["Pdhg"]
 
@@ -41,13 +41,14 @@ class Plan:
 
 @attrs.frozen(eq=False, kw_only=True)
 class State:
-    """Picture, dual variables p_i, images K_i x, pull-backs K_i^H p_i, steps, their balance."""
+    """Picture, dual variables p_i, images K_i x, pull-backs K_i^H p_i, steps: unit, balance."""
 
     x: Tensor
     p: tuple[Tensor, ...]
     image: tuple[Tensor, ...]
     backs: tuple[Tensor, ...]
     norms: tuple[Tensor, ...]
+    unit: Tensor
     balance: Tensor
     eagerness: Tensor
     primal: Tensor
@@ -64,11 +65,12 @@ class Pdhg(IterativeSolver[State]):
 
     No linear system is solved. With an analysis prior `R = g o L` the rows of K are A and L, or L
     alone where the data term is quadratic with a closed `data_prox` (then that is G); with a
-    proximal prior K = A and G = R. Steps: `sigma_i = balance / |K_i|` and
-    `tau = 1 / (balance sum_i |K_i|)`, hence `tau sum_i sigma_i |K_i|^2 = 1`.
+    proximal prior K = A and G = R. Steps: `sigma_i = balance c |A|^2 / |K_i|^2` for each of n rows
+    and `tau = 1 / (balance c |A|^2 n)`, hence `tau sum_i sigma_i |K_i|^2 = 1`; c is the curvature
+    of D near y, one for Gaussian noise, so that the units of A, x and y drop out.
 
     Shapes: y `(*batch, *out)` -> `(*batch, *in)`; steps per sample.
-    Units: balance in those of dual over primal.
+    Units: balance has none.
     Cost: one application of K and one of K^H per step, and the proximal maps; norms once.
     Source: Chambolle and Pock, 2011, A first-order primal-dual algorithm for convex problems, JMIV
     40, algorithm 1; one step per block: Pock and Chambolle, 2011, ICCV, lemma 2;
@@ -106,6 +108,7 @@ class Pdhg(IterativeSolver[State]):
             image=image,
             backs=tuple(torch.zeros_like(x) for _ in image),
             norms=norms,
+            unit=_unit(problem),
             balance=self.balance * one,
             eagerness=self.adapt * one,
             primal=one,
@@ -116,8 +119,9 @@ class Pdhg(IterativeSolver[State]):
     def step(self, problem: Problem, state: State) -> State:
         """One primal step, one dual step, and the balance of the next ones."""
         plan, space = state.plan, problem.image_space
-        tau = 1 / (state.balance * torch.stack(state.norms).sum(0))
-        sigmas = tuple(state.balance / n for n in state.norms)
+        rho = state.balance * state.unit
+        tau = 1 / (len(state.norms) * rho)
+        sigmas = tuple(rho / n.square() for n in state.norms)
         x = state.x - spread(tau, space) * _total(state.backs)
         if plan.primal is not None:
             x = plan.primal(x, tau)
@@ -131,17 +135,16 @@ class Pdhg(IterativeSolver[State]):
         backs = tuple(b.operator._adjoint(v) for b, v in zip(plan.dual, p, strict=True))
         primal, dual = _residuals(problem, state, tau, sigmas, x, p, image, backs)
         balance, eagerness = _rebalanced(state, primal, dual)
-        return State(
+        return attrs.evolve(
+            state,
             x=x,
             p=p,
             image=image,
             backs=backs,
-            norms=state.norms,
             balance=balance,
             eagerness=eagerness,
             primal=primal,
             dual=dual,
-            plan=plan,
         )
 
     def estimate(self, problem: Problem, state: State) -> Tensor:
@@ -181,6 +184,15 @@ def _plan(problem: Problem) -> Plan:
     if problem.is_quadratic and op.has_closed_prox:
         return Plan((regulariser,), lambda v, tau: op.data_prox(v, y, tau))
     return Plan((data, regulariser), None)
+
+
+def _unit(problem: Problem) -> Tensor:
+    """Return `c |A|^2`, the curvature of D(A x) in x, with c taken between y and 2 y."""
+    y, space, noise = problem.measurement, problem.linear.out_space, problem.noise
+    if noise is None or noise.is_quadratic:
+        return lipschitz(problem)
+    c = ratio(space.norm(noise.grad(2 * y, y)), space.norm(y))
+    return torch.where(c == 0, 1, c) * lipschitz(problem)
 
 
 def _dual_prox(block: Block, v: Tensor, sigma: Tensor) -> Tensor:

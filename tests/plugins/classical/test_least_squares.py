@@ -55,6 +55,34 @@ def test_cg_starts_where_it_is_told_and_ends_at_the_same_place(make, worst) -> N
         assert worst(solver.solve(begun).image, plain) < 1e-9
 
 
+@pytest.mark.parametrize("cls", [Cgls, Lsqr])
+def test_a_start_far_from_an_answer_of_zero_is_left(make, cls) -> None:
+    """With A^H y = 0 there is nothing but the start to measure the residual by."""
+    problem = make(20)
+    start = torch.ones(*problem.batch, *problem.image_space.shape, dtype=torch.float64)
+    zero = torch.zeros_like(problem.measurement)
+    found = cls(tolerance=1e-10).solve(
+        Problem(operator=problem.operator, measurement=zero, initial=start)
+    )
+    assert str(found.status) == "converged"
+    assert float(found.image.abs().max()) < 1e-8
+
+
+@pytest.mark.parametrize("cls", [Cgls, Lsqr])
+def test_a_start_at_the_answer_stays_there(make, worst, cls) -> None:
+    """Of a deficient matrix: what is left of the residual is rounding, and no scale for it."""
+    matrix = make(14, per_sample=False).linear.matrix.clone()
+    matrix[:, 3:] = matrix[:, :3].repeat(1, 3)
+    y = make(14, per_sample=False).measurement
+    best = (torch.linalg.pinv(matrix) @ y.flatten(-3)[..., None]).reshape(*y.shape[:-3], 1, 4, 3)
+    problem = Problem(
+        operator=Dense(matrix=matrix, in_shape=(1, 4, 3)), measurement=y, initial=best
+    )
+    found = cls(tolerance=1e-10).solve(problem)
+    assert str(found.status) == "converged" and int(found.steps.max()) == 1
+    assert worst(found.image, best) < 1e-12
+
+
 def test_the_inverse_of_a_mask_leaves_what_is_not_seen_at_zero() -> None:
     mask_of = default_registry().load("operator", "mask")
     weights = torch.tensor([[2.0, 0.0, 1e-200, -0.5]], dtype=torch.float64)

@@ -184,3 +184,51 @@ def test_spaces_without_batch_agree_with_batches(make, worst) -> None:
         assert six.image.shape == (2, 3, 1, 4, 3)
         assert worst(six.image, one.image.expand_as(six.image)) < 1e-12
         assert Space((1, 4, 3), F64).batch_of(six.image) == tuple(six.steps.shape)
+
+
+def drawn_blur() -> tuple:
+    op = operator_named("replicate", (1, 6, 5))
+    generator = torch.Generator().manual_seed(7)
+    x = torch.rand(2, 1, 6, 5, dtype=F64, generator=generator)
+    return op, x, op(x) + 0.02 * torch.randn(x.shape, dtype=F64, generator=generator)
+
+
+@pytest.mark.parametrize("relaxation", [1.0, 1.6])
+@pytest.mark.parametrize("prior", ["zero", "box"])
+def test_admm_does_not_end_before_an_idle_prior_has_let_it_go(prior, relaxation) -> None:
+    """Nothing exceeds the bounds, so that the multipliers are zero from the first step on."""
+    op, x, _ = drawn_blur()
+    idle = load("prior", prior)(**({"lower": -9.0, "upper": 9.0} if prior == "box" else {}))
+    problem = Problem(operator=op, measurement=op(x), prior=idle, initial=torch.zeros_like(x))
+    solution = Admm(relaxation=relaxation).solve(problem)
+    assert solution.status.name == "CONVERGED"
+    slope = op.in_space.norm(problem.data_grad(solution.image))
+    assert bool((slope < 1e-4 * op.in_space.norm(op.H(op(x)))).all())
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1e3])
+@pytest.mark.parametrize("prior", ["tv", "l1", "nonnegative"])
+@pytest.mark.parametrize("cls", [Admm, Fista, Pdhg, Hqs, Ista])
+def test_the_unit_of_operator_and_measurement_drops_out(cls, prior, scale) -> None:
+    op, _, y = drawn_blur()
+
+    def solved(s: float):
+        weight = {} if prior == "nonnegative" else {"weight": 0.01 * s**2}
+        penalty = load("prior", prior)(**weight)
+        problem = Problem(operator=s * op, measurement=s * y, prior=penalty)
+        return cls(tolerance=0.0, max_steps=20).solve(problem).image
+
+    torch.testing.assert_close(solved(scale), solved(1.0), rtol=1e-6, atol=1e-8)
+
+
+def test_the_unit_of_counts_drops_out_of_pdhg() -> None:
+    op, x, _ = drawn_blur()
+    counts = torch.poisson(100 * op(x), torch.Generator().manual_seed(3)) / 100
+    tv = load("prior", "tv")(weight=0.01)
+
+    def solved(s: float):
+        noise = load("noise", "poisson")(gain=100 / s)
+        problem = Problem(operator=op, measurement=s * counts, prior=tv, noise=noise)
+        return Pdhg(tolerance=0.0, max_steps=50).solve(problem).image / s
+
+    torch.testing.assert_close(solved(1e3), solved(1.0), rtol=1e-6, atol=1e-8)
