@@ -12,6 +12,9 @@ __all__ = ["Level", "enlarged", "extended", "levels", "shrunk"]
 
 _STEP = math.sqrt(0.5)
 _COARSEST = 5  # taps across
+# A small kernel starts coarser than that: from fewer scales, one that fills its frame is not found
+# (7 taps across in 7: an error of 0.9 of its norm without, of 0.1 with them).
+_SCALES, _SMALLEST = 2, 3
 _ROUNDING = 1e-6
 
 
@@ -27,9 +30,14 @@ class Level:
 def levels(size: tuple[int, int], kernel: tuple[int, int]) -> tuple[Level, ...]:
     """Return the scales, coarsest first, for a picture and a kernel that fits into it.
 
-    Each is sqrt(2) finer than the one before; at the coarsest the kernel is about 5 taps across.
+    Each is sqrt(2) finer than the one before; at the coarsest the kernel is about 5 taps across,
+    or as little as 3 to have two scales before the last.
     """
-    count = max(math.floor(math.log(_COARSEST / max(kernel)) / math.log(_STEP)), 0)
+    usual, most = (
+        max(math.floor(math.log(taps / max(kernel)) / math.log(_STEP)), 0)
+        for taps in (_COARSEST, _SMALLEST)
+    )
+    count = max(usual, min(most, _SCALES))
     return tuple(_level(size, kernel, i) for i in range(count, -1, -1))
 
 

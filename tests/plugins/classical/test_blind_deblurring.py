@@ -13,6 +13,9 @@ from wellposed.errors import IncompatibleError, ParameterError, ShapeError
 from wellposed.plugins.classical.admm import Admm
 from wellposed.plugins.classical.blind_deblurring import BlindDeblurring
 from wellposed.plugins.classical.tikhonov import Tikhonov
+from wellposed.plugins.noise.gaussian import Gaussian
+from wellposed.plugins.priors.compose import Constrained
+from wellposed.plugins.priors.tv import TV
 from wellposed.registry import build, default_registry
 
 from .blind_pictures import F64, blocks, convolution, hook, likeness, rand, shifted, stream
@@ -39,6 +42,17 @@ def test_finds_a_kernel_again(blurred):
     assert found.extras["why"] == {}
     assert torch.equal(found.operator.kernel, kernel)
     assert found.history["kernel_change"].shape == (2, 15)
+
+
+@pytest.mark.parametrize("side", [5, 7, 9])
+def test_finds_a_small_kernel_that_fills_its_frame(side):
+    x, kernel, draw = torch.zeros(3, 96, 96, dtype=F64), torch.eye(side, dtype=F64)[None], stream()
+    for i, j in torch.randint(0, 86, (40, 2), generator=draw).tolist():
+        x[:, i : i + 14, j : j + 12] = torch.rand(3, 1, 1, generator=draw, dtype=F64)
+    op = convolution((3, 96, 96), (side, side))
+    problem = Problem(operator=op, measurement=op(kernel / side, x))
+    found = BlindDeblurring().estimate_operator(problem).extras["kernel"][0]
+    assert (found - kernel / side).norm() < 0.2 * (kernel / side).norm()
 
 
 def test_dark_channel_finds_it_too(blurred):
@@ -75,6 +89,32 @@ def test_several_batch_axes_and_one_kernel_for_all_channels(blurred):
     assert kernel.shape == (2, 1, 3, 11, 9)
     assert found.image.shape == (2, 1, 3, 64, 64)
     assert torch.equal(kernel[:, :, 0], kernel[:, :, 2])
+
+
+@pytest.mark.parametrize("border", ["circular", "extended"])
+@pytest.mark.parametrize("what", ["noise", "prior", "prior within bounds"])
+def test_what_is_said_of_each_sample_goes_with_the_last_of_several_batch_axes(what, border):
+    y = torch.stack([blocks(seed=s)[..., ::3, ::3] for s in range(6)]).reshape(2, 3, 3, 22, 22)
+    op = convolution((3, 22, 22), (3, 3))
+
+    def solved(measurement: Tensor, values: Tensor) -> Tensor:
+        given: dict[str, Any] = {"noise": Gaussian(sigma=values)} if what == "noise" else {}
+        nonblind: Any = Tikhonov()
+        if what.startswith("prior"):
+            given["prior"] = TV(weight=values)
+            if what == "prior within bounds":
+                given["prior"] = Constrained(prior=TV(weight=values))
+            nonblind = Admm(max_steps=5)
+        solver = BlindDeblurring(nonblind=nonblind, rounds=1, border=border)
+        return solver.solve(Problem(operator=op, measurement=measurement, **given)).image
+
+    values = torch.tensor([0.001, 0.01, 0.1], dtype=F64)
+    together = solved(y, values)
+    for i in range(2):
+        for j in range(3):
+            alone = solved(y[i, j], values[j])
+            torch.testing.assert_close(together[i, j], alone, rtol=0, atol=1e-9)
+    assert not torch.allclose(together[0, 0], solved(y[0, 0], values[2]), atol=1e-4)
 
 
 def test_extended_border_is_for_what_does_not_wrap():
