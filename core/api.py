@@ -259,7 +259,7 @@ def _sample_for(
     for name in _sample_names(op):
         picture = sample(name).to(device)
         operator = build_operator(op, params, x_space=Space(tuple(picture.shape), picture.dtype))
-        return operator.to(device=device), picture.to(_in_dtype(operator))
+        return operator.to(device=device), picture.to(_linear(operator).in_space.dtype)
     raise AssertionError
 
 
@@ -274,15 +274,14 @@ def _sample_names(op: Any) -> list[str]:
     return ["astronaut"]
 
 
-def _in_dtype(operator: AnyOperator) -> torch.dtype:
-    assert isinstance(operator, ForwardOperator)
-    return operator.in_space.dtype
+def _linear(operator: AnyOperator) -> ForwardOperator:
+    if not isinstance(operator, ForwardOperator):
+        raise ParameterError(f"{operator.name} cannot measure a picture alone; it is not linear.")
+    return operator
 
 
 def _measure(operator: AnyOperator, x: Tensor, noise: Noise | None, seed: int | None) -> Tensor:
-    if not isinstance(operator, ForwardOperator):
-        raise ParameterError(f"{operator.name} cannot measure a picture alone; it is not linear.")
-    operator = operator.to(device=x.device)
+    operator = _linear(operator).to(device=x.device)
     with torch.no_grad():
         y = operator(x.to(operator.in_space.dtype))
         if noise is None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
 import attrs
 import torch
 from torch import Tensor
+from torch._functorch.eager_transforms import enable_inplace_requires_grad
 from wellposed.registry import default_registry
 from wellposed.registry.errors import suggestion
 
@@ -63,17 +64,30 @@ def prior_from_weights(
 
     Raises: WeightsError as `solver_from_weights`.
     """
-    known = {one.path.stem: one.path for one in installed_weights() if "prior" in _recipe_of(one)}
-    path = known.get(str(weights), Path(weights))
-    if path == Path(weights) and path.suffix == "":
-        raise WeightsError(
-            f"there are no installed weights of a prior called {weights}."
-            f"{suggestion(str(weights), tuple(known))} There are: {', '.join(known) or 'none'}."
-        )
+    known = [one for one in installed_weights() if "prior" in _recipe_of(one)]
+    path = _path_of(weights, known, "a prior")
     found = _found(path, device, dtype)
     if not isinstance(found, Prior):
         raise WeightsError(f"{path} holds no prior; see solver_from_weights.")
     return found
+
+
+def _path_of(
+    weights: str | os.PathLike[str], installed: Sequence[InstalledWeights], whose: str
+) -> Path:
+    """Return the path of weights, given that or their name among the installed ones.
+
+    Raises: WeightsError for a name that is not there.
+    """
+    path, known = Path(weights), {one.path.stem: one.path for one in installed}
+    if path.suffix or path.exists():
+        return path
+    if str(weights) not in known:
+        raise WeightsError(
+            f"there are no installed weights of {whose} called {weights}."
+            f"{suggestion(str(weights), tuple(known))} There are: {', '.join(known) or 'none'}."
+        )
+    return known[str(weights)]
 
 
 def _recipe_of(one: InstalledWeights) -> Mapping[str, Any]:
@@ -98,7 +112,11 @@ def _read(
     path: Path, stamp: tuple[int, int], device: torch.device, dtype: torch.dtype
 ) -> Solver | Prior:
     # What is kept must not be a tensor of whoever asks first: of inference mode, or a transform.
-    with torch.inference_mode(False), torch._C._DisableFuncTorch():
+    with (
+        torch.inference_mode(False),
+        torch._C._DisableFuncTorch(),
+        enable_inplace_requires_grad(True),
+    ):
         return _built(path, device, dtype)
 
 
@@ -134,9 +152,9 @@ def trained_solver(
 ) -> tuple[Solver, Path]:
     """Return the solver `name`, trained for operators like the problem's, and its weights file.
 
-    weights: a file; None: the first of the installed ones that suits. network: what the solver was
-    told to train, which is refused here. The networks are on the
-    measurement's device, in its precision.
+    weights: a file, or the name of installed ones; None: the first of these that suits. network:
+    what the solver was told to train, which is refused here. The networks are on the measurement's
+    device, in its precision.
     Raises: IncompatibleError, with the command that trains weights, when the operator is outside
     what the card says; WeightsError as `solver_from_weights`.
     """
@@ -148,11 +166,15 @@ def trained_solver(
         )
     y = problem.measurement
     if weights is None:
-        weights = _suited(name, problem)
+        path = _suited(name, problem)
     else:
-        _check_suits(weights, problem)
-    solver = solver_from_weights(weights, device=y.device, dtype=y.real.dtype)
-    return solver, Path(weights)
+        path = _path_of(weights, _installed_of(name), f"the solver {name}")
+        _check_suits(path, problem)
+    return solver_from_weights(path, device=y.device, dtype=y.real.dtype), path
+
+
+def _installed_of(solver: str) -> list[InstalledWeights]:
+    return [one for one in installed_weights() if _solver_of(one) == solver]
 
 
 def _suited(solver: str, problem: Problem) -> Path:
@@ -161,7 +183,7 @@ def _suited(solver: str, problem: Problem) -> Path:
     Those trained on whole pictures come first, then those on a part of each, cut and resized, as
     of faces; then it goes by name.
     """
-    known = [one for one in installed_weights() if not one.problem and _solver_of(one) == solver]
+    known = [one for one in _installed_of(solver) if not one.problem]
     operator, reasons = problem.linear, []
     for one in sorted(known, key=lambda one: (_of_one_subject(one), one.path.name)):
         wrong = _outside(one.card, problem)
@@ -219,8 +241,8 @@ def _of_one_subject(one: InstalledWeights) -> bool:
 
 
 def _solver_of(one: InstalledWeights) -> str:
-    recipe = one.card["recipe"]
-    if "prior" in recipe:
+    recipe = _recipe_of(one)
+    if "prior" in recipe or not recipe:
         return ""
     given = recipe.get("solver", "network")
     return str(given["name"] if isinstance(given, Mapping) else given)

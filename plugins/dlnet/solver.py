@@ -86,7 +86,9 @@ class DlNet(DirectSolver):
         None, doc="The network itself: used as it is, whatever it was trained for.", repr=short
     )
     weights: str | None = param(
-        None, doc="Path of a weights file; left out, installed weights that suit the operator."
+        None,
+        doc="Path of a weights file, or the name of installed ones; left out, those that suit the "
+        "operator.",
     )
     steps: int | None = param(
         None,

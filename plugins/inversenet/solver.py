@@ -20,12 +20,20 @@ from wellposed import (
     short,
     whole_number,
 )
-from wellposed.errors import IncompatibleError
+from wellposed.errors import IncompatibleError, ParameterError
 from wellposed.training import trained_solver
 
 __all__ = ["InverseNet"]
 
 _MEASUREMENT = "measurement"  # the condition of a denoising network that is given what came first
+
+
+def _network(instance: object, attribute: Any, value: object) -> None:
+    if value is not None and not isinstance(value, Network):
+        raise ParameterError(
+            f"InverseNet.{attribute.name} expects a wellposed.Network, as its spec's build() gives "
+            f"one; got {type(value).__name__}."
+        )
 
 
 @attrs.frozen(eq=False, kw_only=True)
@@ -51,7 +59,7 @@ class InverseNet(DirectSolver):
     `NetworkView` for tiles and colour. extras: z, of x's shape.
     Units: pictures in [0, 1].
     Raises: IncompatibleError, with the command that trains weights, for an operator that no
-    weights were trained for; WeightsError.
+    weights were trained for; WeightsError; ParameterError for halves of another kind.
     Cost: that of the two networks, once.
     Source: Fan et al., 2017, InverseNet: solving inverse problems with splitting networks,
     section 3 and algorithm 1.
@@ -67,11 +75,16 @@ class InverseNet(DirectSolver):
         None, doc="The network g to train; left out, that of the weights."
     )
     inverting: Network | None = param(
-        None, doc="f itself: used as it is, whatever it was trained for.", repr=short
+        None,
+        doc="f itself: used as it is, whatever it was trained for.",
+        check=_network,
+        repr=short,
     )
-    denoising: Network | None = param(None, doc="g itself, likewise.", repr=short)
+    denoising: Network | None = param(None, doc="g itself, likewise.", check=_network, repr=short)
     weights: str | None = param(
-        None, doc="Path of a weights file; left out, installed weights that suit the operator."
+        None,
+        doc="Path of a weights file, or the name of installed ones; left out, those that suit the "
+        "operator.",
     )
     feed: str | None = param(
         None,

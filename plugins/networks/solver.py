@@ -49,7 +49,9 @@ class NetworkSolver(DirectSolver):
         None, doc="The network itself: used as it is, whatever it was trained for.", repr=short
     )
     weights: str | None = param(
-        None, doc="Path of a weights file; left out, installed weights that suit the operator."
+        None,
+        doc="Path of a weights file, or the name of installed ones; left out, those that suit the "
+        "operator.",
     )
     feed: str | None = param(
         None,
@@ -105,6 +107,12 @@ class NetworkSolver(DirectSolver):
         """Return this solver with trained weights, and the feed that they were trained with."""
         solver, path = trained_solver("network", problem, self.weights, network=self.network)
         found: Any = solver
+        if not isinstance(getattr(found, "trained", None), Network):
+            raise IncompatibleError(
+                f"{path} belongs to {found.name}, which is more than one network. Take that "
+                "solver.",
+                where="weights",
+            )
         return attrs.evolve(
             self, trained=found.trained, weights=str(path), feed=self.feed or found.feed
         )

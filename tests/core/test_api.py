@@ -212,3 +212,8 @@ def test_double_precision_reaches_named_kernels(picture):
     assert op.kernel.dtype == torch.float64
     assert op.kernel.sum().item() == pytest.approx(1, abs=1e-15)
     assert attrs.has(type(op))
+
+
+def test_an_operator_with_two_unknowns_measures_no_sample():
+    with pytest.raises(ParameterError, match="cannot measure a picture alone; it is not linear"):
+        wellposed.solve(op="convolution", solver="blind_deblurring")

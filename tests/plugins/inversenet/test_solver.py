@@ -10,7 +10,13 @@ import wellposed
 from torch import nn
 from wellposed import Network, NetworkSpec, NetworkView, Problem, Space, luminance
 from wellposed.edge import build_operator, build_solver
-from wellposed.errors import DtypeError, IncompatibleError, ParameterError, ShapeError
+from wellposed.errors import (
+    DtypeError,
+    IncompatibleError,
+    ParameterError,
+    ShapeError,
+    WeightsError,
+)
 from wellposed.plugins.inversenet.solver import InverseNet
 from wellposed.plugins.networks.inversenet import InverseNetDae, InverseNetUnet
 from wellposed.plugins.networks.vdsr import Dncnn, Vdsr
@@ -345,6 +351,10 @@ def test_what_cannot_be_is_refused():
         InverseNet(inverting=unet()).solve(p)
     with pytest.raises(IncompatibleError, match=r"^inverting: inversenet needs both networks"):
         InverseNet(denoising=dae()).solve(p)
+    with pytest.raises(ParameterError, match=r"inverting expects a wellposed.Network.*got Spec"):
+        InverseNet(inverting=Spec(), denoising=dae())
+    with pytest.raises(ParameterError, match=r"denoising expects a wellposed.*got Identity"):
+        InverseNet(inverting=unet(), denoising=torch.nn.Identity())
     with pytest.raises(ParameterError, match=r"tile.*32"):
         InverseNet(tile=31)
     with pytest.raises(ParameterError, match=r"feed.*'estimate', 'measurement'"):
@@ -388,3 +398,15 @@ def test_the_gradient_in_the_measurement_goes_through_both_networks(joined):
     torch.testing.assert_close(
         (grad * step).sum(), (ends[0] - ends[1]) / 2e-6, rtol=1e-5, atol=1e-8
     )
+
+
+def test_installed_weights_by_name():
+    y = wellposed.simulate(torch.rand(3, 16, 16), op="motion_blur")
+
+    def solved(weights):
+        params = {"weights": weights}
+        return wellposed.solve(y, op="motion_blur", solver="inversenet", solver_params=params).image
+
+    torch.testing.assert_close(solved("motion_deblurring_small"), solved(None), rtol=0, atol=0)
+    with pytest.raises(WeightsError, match=r"of the solver inversenet called motion_small\."):
+        solved("motion_small")

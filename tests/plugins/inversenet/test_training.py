@@ -18,6 +18,7 @@ from wellposed.edge import build_operator
 from wellposed.errors import IncompatibleError, ParameterError, UnknownComponent, WeightsError
 from wellposed.plugins.inversenet.solver import InverseNet
 from wellposed.plugins.networks.inversenet import InverseNetDae, InverseNetUnet
+from wellposed.plugins.networks.solver import NetworkSolver
 from wellposed.training import recipe_from, solver_from_weights, train
 from wellposed.training.cards import read_card
 from wellposed.training.installed import InstalledWeights
@@ -283,7 +284,7 @@ def test_no_weights_at_all(monkeypatch):
     assert "wellposed train" in text
 
 
-def test_weights_that_are_not_for_it(pictures, tmp_path):
+def test_weights_that_are_not_for_it(pictures, weights, tmp_path):
     p, _ = problem()
     with pytest.raises(WeightsError, match=r"there are no weights"):
         InverseNet(weights=str(tmp_path / "none.safetensors")).solve(p)
@@ -294,6 +295,8 @@ def test_weights_that_are_not_for_it(pictures, tmp_path):
     path = train(plain, data=pictures, out=tmp_path / "run", device="cpu").weights
     with pytest.raises(IncompatibleError, match=r"weights.safetensors belongs to NetworkSolver"):
         InverseNet(weights=str(path)).solve(p)
+    with pytest.raises(IncompatibleError, match=r"belongs to InverseNet, which is more than one"):
+        NetworkSolver(weights=str(weights)).solve(p)
     with pytest.raises(IncompatibleError, match=r"without weights, which can only be trained"):
         InverseNet(denoiser=InverseNetDae(), weights=str(path)).solve(p)
 
