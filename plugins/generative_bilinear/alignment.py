@@ -38,13 +38,18 @@ def aligned(
     `psnr(found.image, truth)`, and say that it was aligned.
 
     Shapes: image and truth `(*batch, C, H, W)`; parameter `(*batch, C|1, kh, kw)`.
-    Raises: ShapeError when image and truth differ in shape.
+    Raises: ShapeError when image and truth differ in shape, or the parameter in batch axes.
     Cost: three FFTs.
     """
     if image.shape != truth.shape or image.ndim < 3:
         raise ShapeError(
             "a picture and its truth must have one shape (*batch, C, H, W) to be aligned; got "
             f"{tuple(image.shape)} and {tuple(truth.shape)}."
+        )
+    if parameter is not None and parameter.ndim != image.ndim:
+        raise ShapeError(
+            "a parameter has the batch axes of its picture, (*batch, C or 1, kh, kw); got "
+            f"{tuple(parameter.shape)} beside a picture of shape {tuple(image.shape)}."
         )
     batch = image.shape[:-3]
     moves = torch.zeros(*batch, 2, dtype=torch.long, device=image.device)

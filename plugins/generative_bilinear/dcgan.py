@@ -78,7 +78,7 @@ class Dcgan(TrainedGenerator[DcganGenerator]):
     Units: pictures in [0, 1].
     Raises: WeightsError; ParameterError without weights; IncompatibleError for those of another
     prior.
-    Cost: 5.1 million parameters, 400 MFLOP a picture.
+    Cost: 5.1 million parameters, 330 MFLOP a picture.
     Source: Asim, Shamshad and Ahmed, 2018, Solving bilinear inverse problems using deep generative
     priors, section 4.3; Radford, Metz and Chintala, 2016, Unsupervised representation learning
     with deep convolutional generative adversarial networks, ICLR.
@@ -113,6 +113,7 @@ class Dcgan(TrainedGenerator[DcganGenerator]):
 
     def decode(self, z: Tensor) -> Tensor:
         """Return the picture of each code, `(*batch, latent)` -> `(*batch, 3, 64, 64)`."""
+        self._check_codes(z)
         pictures: Tensor = (self.loaded(z)(z.reshape(-1, self.latent)) + 1) / 2
         return pictures.reshape(*z.shape[:-1], *self.shape)
 

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from wellposed import BilinearOperator, ForwardOperator, GenerativePrior, Problem, Space
+from wellposed import (
+    BilinearOperator,
+    ComposedBilinear,
+    ForwardOperator,
+    GenerativePrior,
+    Problem,
+    Space,
+)
 from wellposed.errors import IncompatibleError
 
 from .descent import Block
@@ -47,9 +54,16 @@ def parameter_block(
 ) -> Block:
     """Return the codes h of the operator's parameter w.
 
-    Raises: IncompatibleError when the prior makes other parameters.
+    Raises: IncompatibleError when the prior makes other parameters, or there are several batch
+    axes for known operators with parameters of their own for each sample.
     """
-    space = bilinear_of(problem).w_space
+    bilinear = bilinear_of(problem)
+    space, batch = bilinear.w_space, problem.batch
+    if isinstance(bilinear, ComposedBilinear) and bilinear.outer.batch_shape and len(batch) > 1:
+        raise IncompatibleError(
+            f"{who} takes one batch axis where {bilinear.outer.name} has parameters for each "
+            f"sample, as what it finds has; got the batch {batch}. Flatten it, and repeat them."
+        )
     _same_space(who, f"parameter_prior {prior.name}", prior, space, "parameters w")
     return Block(
         name="parameter",

@@ -72,6 +72,9 @@ class TrainedGenerator(GenerativePrior, Generic[N]):
         load = functools.partial(self._load, torch.device(device), dtype)
         return derived(self, f"network {device} {dtype}", load)
 
+    def _check_codes(self, z: Tensor) -> None:
+        Space(self.latent_shape, z.dtype).check(z, who=self.name, name="z")
+
     def _load(self, device: torch.device, dtype: torch.dtype) -> N:
         weights = self.weights or self.usual
         if weights is None:

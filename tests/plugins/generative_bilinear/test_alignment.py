@@ -60,5 +60,7 @@ def test_each_can_be_left_out():
 
 
 def test_errors():
+    with pytest.raises(ShapeError, match=r"batch axes of its picture.*got \(1, 1, 3, 3\) beside"):
+        aligned(torch.rand(1, 4, 4), torch.rand(1, 4, 4), torch.rand(1, 1, 3, 3))
     with pytest.raises(ShapeError, match=r"one shape .* to be aligned"):
         aligned(rand(1, 3, 4), rand(1, 4, 3))

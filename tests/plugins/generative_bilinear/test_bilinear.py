@@ -15,6 +15,7 @@ from wellposed.errors import IncompatibleError, ParameterError
 from wellposed.plugins.generative_bilinear import aligned, descent
 from wellposed.plugins.generative_bilinear.bilinear import GenerativeBilinear
 from wellposed.plugins.generative_bilinear.descent import State, Turn
+from wellposed.plugins.generative_bilinear.slack import GenerativeBilinearSlack
 from wellposed.plugins.operators.bilinear import CircularConvolution, Product
 
 F64 = torch.float64
@@ -92,6 +93,13 @@ def test_a_mask_for_each_picture(blurred):
         own = attrs.evolve(problem.operator.outer, mask=problem.operator.outer.mask[i]) @ inner
         alone = attrs.evolve(problem, operator=own, measurement=problem.measurement[i])
         torch.testing.assert_close(together.image[i], solver.solve(alone).image, rtol=1e-9, atol=0)
+
+
+@pytest.mark.parametrize("solver", [GenerativeBilinear, GenerativeBilinearSlack])
+def test_masks_for_each_picture_and_several_batch_axes_are_refused_at_once(blurred, solver):
+    problem, prior, _ = blurred(batch=(2, 3), after=mask((1, 8, 8), batch=(3,)))
+    with pytest.raises(IncompatibleError, match=r"one batch axis where Mask.*batch \(2, 3\)"):
+        solver(parameter_prior=prior).init(problem)
 
 
 # ---- restarts ---------------------------------------------------------------------------------

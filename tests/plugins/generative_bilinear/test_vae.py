@@ -3,10 +3,12 @@
 import pytest
 import torch
 from torch import nn
-from wellposed.errors import IncompatibleError, ParameterError, WeightsError
+from wellposed.errors import IncompatibleError, ParameterError, ShapeError, WeightsError
+from wellposed.plugins.generative_bilinear import trained as trained_module
 from wellposed.plugins.generative_bilinear.autoencoders import PooledAutoencoder
 from wellposed.plugins.generative_bilinear.blocks import ToOneChannel
 from wellposed.plugins.generative_bilinear.vae import BlurVae, FaceVae, MnistVae, SvhnVae
+from wellposed.training.trained import _read
 
 
 def sizes(network, x):
@@ -143,6 +145,32 @@ def test_installed_weights_are_laid_out_once(monkeypatch):
     assert len(laid_out) == 2
 
 
+@pytest.mark.parametrize("layer", ["first", "second", "last", "dense"])
+def test_installed_weights_that_are_changed_are_laid_out_again(monkeypatch, layer):
+    trained = MnistVae(latent=4, width=2).for_training(seed=0)
+    trained.trained.requires_grad_(False)
+    monkeypatch.setattr(trained_module, "prior_from_weights", lambda *a, **k: trained)
+    prior, code = MnistVae(latent=4, width=2, weights="x"), torch.randn(3, 4)
+    before = prior.decode(code)
+    weight = getattr(prior.loaded(), layer).weight
+    weight.mul_(2)
+    assert not torch.allclose(prior.decode(code), before)
+    torch.testing.assert_close(prior.decode(code), prior.loaded().decode(code))
+    weight.requires_grad_()
+    for _ in range(2):
+        weight.grad = None
+        prior.decode(code).sum().backward()
+        assert weight.grad.abs().sum() > 0
+
+
+def test_codes_and_pictures_of_other_shapes():
+    prior = MnistVae(latent=4, width=2).for_training(seed=0)
+    with pytest.raises(ShapeError, match=r"MnistVae expects z of shape .*4\); got \(3, 8\)"):
+        prior.decode(torch.randn(3, 8))
+    with pytest.raises(ShapeError, match=r"MnistVae expects x of shape .*got \(2, 1, 14, 28\)"):
+        prior.encode(torch.rand(2, 1, 14, 28))
+
+
 def test_the_divergence_is_that_of_two_normal_distributions():
     prior = MnistVae(latent=6, width=2).for_training(seed=3)
     x = torch.rand(4, 1, 28, 28)
@@ -205,3 +233,10 @@ def test_weights_of_another_size(monkeypatch, wrong, where):
     prior = MnistVae(weights="mine", **{"latent": 4, "width": 2, **wrong})
     with pytest.raises(IncompatibleError, match=rf"^{where}: .* latent 4 and width 2; got"):
         prior.decode(torch.randn(prior.latent))
+
+
+def test_weights_may_be_read_first_inside_a_transform():
+    _read.cache_clear()
+    codes = torch.randn(3, 50)
+    mapped = torch.func.vmap(BlurVae().decode)(codes)
+    torch.testing.assert_close(mapped, BlurVae().decode(codes))
