@@ -231,9 +231,10 @@ def _read_all(
             bad.append(f"{name} ({shape[1]} x {shape[2]} pixels, smaller than a crop)")
             continue
         good.append((number, shape))
-        low, high = (float(v) for v in picture.aminmax())
-        if picture.is_floating_point() and not _FAR[0] <= low <= high <= _FAR[1]:
-            far.append(f"{name} ({low:.3g} to {high:.3g})")
+        if picture.is_floating_point():
+            low, high = (float(v) for v in picture.aminmax())
+            if not _FAR[0] <= low <= high <= _FAR[1]:
+                far.append(f"{name} ({low:.3g} to {high:.3g})")
         if kept is not None:
             kept.append(picture)
             used += int(picture.numel() * picture.element_size() * growth)

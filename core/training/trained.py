@@ -80,14 +80,14 @@ def _path_of(
     Raises: WeightsError for a name that is not there.
     """
     path, known = Path(weights), {one.path.stem: one.path for one in installed}
+    if str(weights) in known:  # whatever folders of that name there are
+        return known[str(weights)]
     if path.suffix or path.exists():
         return path
-    if str(weights) not in known:
-        raise WeightsError(
-            f"there are no installed weights of {whose} called {weights}."
-            f"{suggestion(str(weights), tuple(known))} There are: {', '.join(known) or 'none'}."
-        )
-    return known[str(weights)]
+    raise WeightsError(
+        f"there are no installed weights of {whose} called {weights}."
+        f"{suggestion(str(weights), tuple(known))} There are: {', '.join(known) or 'none'}."
+    )
 
 
 def _recipe_of(one: InstalledWeights) -> Mapping[str, Any]:

@@ -240,3 +240,9 @@ def test_weights_may_be_read_first_inside_a_transform():
     codes = torch.randn(3, 50)
     mapped = torch.func.vmap(BlurVae().decode)(codes)
     torch.testing.assert_close(mapped, BlurVae().decode(codes))
+
+
+def test_a_folder_called_as_installed_weights_does_not_hide_them(tmp_path, monkeypatch):
+    (tmp_path / "blur_a").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert BlurVae().decode(torch.randn(50)).shape == (1, 28, 28)
