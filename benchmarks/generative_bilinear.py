@@ -19,13 +19,12 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from wellposed.errors import WellposedError
-
 from ._generative_digits import digits
 from ._generative_noise import table_2
 from ._generative_range import table_3
 from ._generative_reference import SETS
 from ._generative_tables import table_1
+from ._notes import with_notes
 
 _TABLES = {"1": table_1, "2": table_2, "3": table_3}
 _USUAL = {"table": {"count": 8, "steps": 500, "restarts": 5}}
@@ -48,15 +47,8 @@ def main(argv: list[str]) -> int:
         parser.error("--skip: expected 0 or more")
     if options.table and options.reference is None:
         parser.error("--reference: expected the folder with the pictures of the paper's authors")
-    try:
-        notes = _TABLES[options.table](options) if options.table else digits(options)
-    except WellposedError as error:
-        parser.exit(1, f"{error}\n")
-    if notes:
-        print()
-    for note in notes:
-        print(f"- {note}")
-    return 0
+    run = _TABLES[options.table] if options.table else digits
+    return with_notes(parser, lambda: run(options))
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -28,7 +28,7 @@ from typing import Any
 from torch import Tensor
 from wellposed import Problem
 from wellposed.cli.values import parameters
-from wellposed.errors import WeightsError, WellposedError
+from wellposed.errors import WeightsError
 from wellposed.training import solver_from_weights
 
 from . import _inversenet_paper as paper
@@ -41,6 +41,7 @@ from ._inversenet_paper import INVERSENET, NEURAL, PIX2PIX, ROBUST, WIENER
 from ._inversenet_protocol import Measured, Restore, Score
 from ._inversenet_throughput import throughput
 from ._inversenet_weights import Kind, Trained, commands, find, recipes
+from ._notes import with_notes
 
 _SIDES = {"motion": 64, "x4": 256, "colour": 128}
 _RECIPE = "motion_deblurring_faces_small"
@@ -58,15 +59,7 @@ def main(argv: list[str]) -> int:
         parser.error("--pictures: expected 1 or more")
     if options.annealing and options.out is None:
         parser.error("--out: expected where to write the figure, a .png")
-    try:
-        notes = _run(options)
-    except WellposedError as error:
-        parser.exit(1, f"{error}\n")
-    if notes:
-        print()
-    for note in notes:
-        print(f"- {note}")
-    return 0
+    return with_notes(parser, lambda: _run(options))
 
 
 def _parser() -> argparse.ArgumentParser:

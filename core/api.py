@@ -21,7 +21,7 @@ from .problem import AnyOperator, Problem
 from .rasters import MAX_VALUES
 from .samples import sample
 from .solution import Solution
-from .solver import BlindSolver, Callback, OperatorEstimate, Solver
+from .solver import BlindSolver, Callback, OperatorEstimate, Solver, usual_prior
 from .space import Space, real_partner
 
 __all__ = ["Pipeline", "estimate_operator", "pipeline", "simulate", "solve"]
@@ -291,8 +291,7 @@ def _measure(operator: AnyOperator, x: Tensor, noise: Noise | None, seed: int | 
 
 def _prior(solver: Solver, given: Any, params: Mapping[str, Any] | None) -> Prior | None:
     """Return the prior given, or the one that the solver takes by default."""
-    if given is None and solver.needs.priors and not solver.needs.prior_optional:
-        given = solver.default_prior
+    given = usual_prior(solver) if given is None else given
     if given is None and params:
         raise ParameterError(
             f"expected a prior that they belong to; {solver.name} takes none by itself.",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from typing import Any, TypeVar, cast
 
 import attrs
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 from .errors import DtypeError
 from .space import Space, same_kind_dtype
 
-__all__ = ["device_of", "fields_of", "move", "tensors_in"]
+__all__ = ["device_of", "fields_of", "move", "repeated", "tensors_in"]
 
 T = TypeVar("T")
 
@@ -103,3 +104,24 @@ def tensors_in(component: object) -> tuple[Tensor, ...]:
         values = (getattr(component, f.name, None) for f in fields_of(component))
         return tuple(t for value in values for t in tensors_in(value))
     return ()
+
+
+def repeated(value: T, batch: tuple[int, ...]) -> T:
+    """Return a component whose parameters for the last of several batch axes are for all samples.
+
+    The batch axes made one, that is what goes with them. The same object when nothing changes.
+    """
+    if len(batch) < 2:
+        return value
+    if isinstance(value, Tensor):
+        times = math.prod(batch[:-1]) if value.shape == batch[-1:] else 1
+        return cast(T, value.repeat(times)) if times != 1 else value
+    if isinstance(value, tuple):
+        return cast(T, tuple(repeated(item, batch) for item in value))
+    if not attrs.has(type(value)):
+        return value
+    fields = [f for f in fields_of(value) if f.init]
+    before = {f.alias or f.name: getattr(value, f.name) for f in fields}
+    after = {name: repeated(old, batch) for name, old in before.items()}
+    changed = {name: new for name, new in after.items() if new is not before[name]}
+    return attrs.evolve(cast(Any, value), **changed) if changed else value

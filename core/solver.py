@@ -16,6 +16,7 @@ from .component import Component
 from .describe import describe, versions
 from .errors import IncompatibleError
 from .loop import IterationEvent, run
+from .moves import repeated
 from .observe import notify
 from .operator import ForwardOperator
 from .prior import Prior
@@ -280,16 +281,37 @@ class BlindSolver(Solver):
 
     def _prior_for(self, nonblind: Solver, problem: Problem) -> Prior | None:
         """Return the problem's prior, or the one that the non-blind solver takes by default."""
-        if problem.prior is not None or nonblind.default_prior is None:
+        given = usual_prior(nonblind)
+        if problem.prior is not None or given is None:
             return problem.prior
-        if not nonblind.needs.priors or nonblind.needs.prior_optional:
-            return None
         from wellposed.registry import build, default_registry
 
-        prior: Any = build(default_registry(), "prior", nonblind.default_prior, path="prior")
+        prior: Any = build(default_registry(), "prior", given, path="prior")
         y = problem.measurement
         moved: Prior = prior.to(device=y.device, dtype=y.dtype)
         return moved
+
+    def _flattened(self, problem: Problem) -> Problem:
+        """Return the problem with one batch axis, with which kernels per sample go.
+
+        What the noise and the prior say of each sample of the last axis is repeated.
+        Raises: IncompatibleError where a linear operator has parameters for each sample.
+        """
+        batch = problem.batch
+        if len(batch) < 2:
+            return problem
+        if isinstance(problem.operator, ForwardOperator) and problem.operator.batch_shape:
+            raise IncompatibleError(
+                f"{self.name} takes one batch axis where the operator has parameters for each "
+                f"sample; got the batch {batch}. Flatten it, and repeat them."
+            )
+        return attrs.evolve(
+            problem,
+            measurement=problem.measurement.flatten(0, len(batch) - 1),
+            noise=repeated(problem.noise, batch),
+            prior=repeated(problem.prior, batch),
+            initial=None,
+        )
 
     def _codes(self, inner: Solution, found: OperatorEstimate) -> Tensor:
         """Return how each sample ended: as the non-blind solver did, or worse; on the CPU."""
@@ -299,6 +321,12 @@ class BlindSolver(Solver):
         for i in found.why:
             codes[i] = codes[i].clamp_min(int(Status.DEGENERATE))
         return codes
+
+
+def usual_prior(solver: Solver) -> Mapping[str, Any] | str | None:
+    """Return the prior that a solver takes where none is given; None where it can do without."""
+    needs = solver.needs
+    return solver.default_prior if needs.priors and not needs.prior_optional else None
 
 
 def _solvers_for(prior: Prior) -> str:

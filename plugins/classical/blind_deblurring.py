@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import functools
-import math
-from typing import Any, ClassVar, TypeVar, cast
+from typing import Any, ClassVar, cast
 
 import attrs
 import torch
@@ -15,7 +14,6 @@ from wellposed import (
     Callback,
     IterationEvent,
     Needs,
-    Noise,
     OperatorEstimate,
     Prior,
     Problem,
@@ -37,8 +35,6 @@ __all__ = ["BlindDeblurring"]
 
 _GREY = (0.299, 0.587, 0.114)  # ITU-R BT.601
 _FLAT = 1 / 255
-
-T = TypeVar("T")
 
 
 def _named(solver: Solver | None) -> str:
@@ -226,12 +222,12 @@ class BlindDeblurring(BlindSolver):
         if self.border == "extended":
             flat = extended(flat, (kernel.shape[-2], kernel.shape[-1]))
             op = attrs.evolve(cast(Any, op), in_shape=tuple(flat.shape[-3:]))
+        one_axis = self._flattened(problem)
         known = attrs.evolve(
-            problem,
+            one_axis,
             operator=op.at_w(kernel),
             measurement=flat,
-            noise=_repeated(problem.noise, batch),
-            prior=_repeated(self._prior_for(nonblind, problem), batch),
+            prior=self._prior_for(nonblind, one_axis),
         )
         unseen = callback is None or found.stopped
         after = None if unseen else _After(self, problem, callback, found.history["kernel_change"])
@@ -324,26 +320,6 @@ class _After:
 def _convolution_of(problem: Problem) -> BilinearOperator:
     assert isinstance(problem.operator, BilinearOperator)  # `needs` has been checked
     return problem.operator
-
-
-def _repeated(value: T, batch: tuple[int, ...]) -> T:
-    """Return a noise model or prior whose parameters go with the last batch axis for all samples,
-    the batch axes made one.
-    """
-    if len(batch) < 2:
-        return value
-    if isinstance(value, Tensor):
-        times = math.prod(batch[:-1]) if value.shape == batch[-1:] else 1
-        return cast(T, value.repeat(times)) if times != 1 else value
-    if isinstance(value, tuple):
-        return cast(T, tuple(_repeated(item, batch) for item in value))
-    if not isinstance(value, (Noise, Prior)):
-        return value
-    fields = attrs.fields(cast(Any, type(value)))
-    before = {f.alias: getattr(value, f.name) for f in fields if f.init}
-    after = {name: _repeated(old, batch) for name, old in before.items()}
-    changed = {name: new for name, new in after.items() if new is not before[name]}
-    return attrs.evolve(cast(Any, value), **changed) if changed else value
 
 
 def _grey(y: Tensor) -> Tensor:

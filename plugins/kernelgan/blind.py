@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import math
 from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Any, ClassVar, cast
@@ -143,9 +142,7 @@ class BlindStrided(BlindSolver):
         )
 
     def _solve(self, problem: Problem, callback: Callback | None) -> Reconstruction:
-        batch = problem.batch
-        if len(batch) > 1:  # kernels are per sample, along one axis
-            problem = self._flattened(problem)
+        batch, problem = problem.batch, self._flattened(problem)
         found = self.estimate_operator(problem, callback=callback)
         nonblind = self._nonblind(found, noisy=bool((_sigma_of(problem) > 0).any()))
         known = attrs.evolve(
@@ -168,21 +165,6 @@ class BlindStrided(BlindSolver):
                 "nonblind": inner.provenance.solver,
             },
         )
-
-    def _flattened(self, problem: Problem) -> Problem:
-        """Return the problem with one batch axis, its noise repeated for the other axes."""
-        *lead, count = problem.batch
-        if problem.linear.batch_shape:
-            raise IncompatibleError(
-                f"{self.name} takes one batch axis where the operator has parameters for each "
-                f"sample; got the batch {problem.batch}. Flatten it, and repeat them."
-            )
-        noise: Any = problem.noise
-        sigma = getattr(noise, "sigma", None)
-        if isinstance(sigma, Tensor) and sigma.ndim and len(sigma) == count:
-            noise = attrs.evolve(noise, sigma=torch.cat([sigma] * math.prod(lead)))
-        flat = problem.measurement.flatten(0, len(lead))
-        return attrs.evolve(problem, measurement=flat, noise=noise, initial=None)
 
     def _nonblind(self, found: OperatorEstimate, *, noisy: bool) -> Solver:
         """Return the non-blind solver, told about the kernel of stride 2 if it can use one."""
