@@ -189,7 +189,7 @@ class BlindStrided(BlindSolver):
         """Zero-shot super-resolution where nothing comes after the blur, as in the paper.
 
         With the authors' two back-projections: more of them fit the errors of the kernel. With
-        noise zssr takes none, as the authors do: two fit the noise, and lose 4 dB at sigma 0.05.
+        noise zssr takes none, as the authors do: two of them would fit the noise.
         """
         if not isinstance(operator, _strided_blur()):
             return "tikhonov"
