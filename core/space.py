@@ -91,6 +91,11 @@ class Space:
                 f"{who} expects {name} of shape {_shown(batch, self.shape)}; got {tuple(x.shape)}. "
                 "Build the operator for this size, or crop or pad the tensor."
             )
+        if 0 in x.shape:
+            raise ShapeError(
+                f"{who} expects {name} with one sample or more; got {tuple(x.shape)}. "
+                "Leave empty batches out."
+            )
         if batch and tuple(x.shape[max(lead - len(batch), 0) : lead]) != batch:
             raise ShapeError(
                 f"{who} has parameters for a batch of {batch} and expects {name} of shape "
@@ -122,7 +127,8 @@ class Space:
         """
         dtype = real_partner(like.dtype)
         if not isinstance(value, Tensor):
-            return torch.as_tensor(value, dtype=dtype, device=like.device)
+            # Not as_tensor: that one makes a tensor on the host, and CUDA waits for its copy.
+            return torch.full((), value, dtype=dtype, device=like.device)
         batch = self.batch_of(like)
         if value.ndim == 0:
             return value.to(dtype=dtype, device=like.device)

@@ -11,7 +11,7 @@ from torch import Tensor
 from ..bilinear import BilinearOperator
 from ..errors import DtypeError, ShapeError
 from ..operator import ForwardOperator
-from .component_checks import ComponentKit
+from .cuda_checks import CudaChecks
 from .engine import Trial, body_of, check, fail
 from .measure import assert_close, assert_same, inner, norm
 from .operator_batch import BatchChecks
@@ -26,7 +26,7 @@ __all__ = ["BilinearKit"]
 T = Trial[BilinearOperator]
 
 
-class BilinearKit(ComponentKit[BilinearOperator]):
+class BilinearKit(CudaChecks[BilinearOperator]):
     """Checks of a `BilinearOperator`; examples are instances in double precision."""
 
     kind = "bilinear"

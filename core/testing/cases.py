@@ -24,7 +24,8 @@ class PriorCase:
 
     rtol: how exact its proximal map is, relative to the picture; None means 10 times the prior's
     own `tolerance` if it has one, else 1e-9. batch_shape: `(B,)` for parameters per sample; left
-    out, it is taken from the prior's one-dimensional tensors.
+    out, it is taken from the prior's one-dimensional tensors. waits: on CUDA the host has to wait
+    for it, as what computes in NumPy does; a prior with a `tolerance` need not say so.
     """
 
     prior: Prior
@@ -32,6 +33,7 @@ class PriorCase:
     convex: bool = True
     rtol: float | None = None
     batch_shape: tuple[int, ...] | None = None
+    waits: bool = False
 
 
 @attrs.frozen(eq=False, kw_only=True)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..conditions import ConditionMaker
 from ..training.distributions import draws_for
-from .component_checks import ComponentKit
+from .cuda_checks import CudaChecks
 from .engine import Trial, check, fail
 
 __all__ = ["ConditionKit"]
@@ -20,7 +20,7 @@ T = Trial[ConditionMaker]
 _SIDES = ((8, 8), (5, 9), (1, 6), (7, 1), (12, 10))
 
 
-class ConditionKit(ComponentKit[ConditionMaker]):
+class ConditionKit(CudaChecks[ConditionMaker]):
     """Checks of a `ConditionMaker`; examples are instances."""
 
     kind = "condition"
@@ -28,6 +28,10 @@ class ConditionKit(ComponentKit[ConditionMaker]):
     def outputs(self, component: Any, trial: Trial[Any]) -> Mapping[str, Tensor]:
         """Return the conditions of four pictures, or of some of them."""
         return {"condition": _made(component, trial, _pictures(trial), slice(0, 4))}
+
+    def may_wait(self, trial: Trial[Any]) -> bool:
+        """Made once for a batch, they may be made on the host, as what is drawn for them is."""
+        return True
 
     @check()
     def test_has_four_axes(self, trial: T) -> None:
@@ -78,13 +82,17 @@ def _pictures(trial: Trial[Any]) -> Tensor:
     """Return four pictures with something to see in them, of one or three channels."""
     height, width = _SIDES[trial.seed % len(_SIDES)]
     shape = (4, (1, 3)[trial.seed % 2], height, width)
-    x = torch.rand(shape, dtype=torch.float64, generator=trial.generator(1))
-    return (x + (x > 0.5)) / 2
+
+    def drawn() -> Tensor:
+        x = torch.rand(shape, dtype=torch.float64, generator=trial.generator(1))
+        return (x + (x > 0.5)) / 2
+
+    return trial.placed("pictures", drawn)
 
 
 def _made(component: Any, trial: Trial[Any], x: Tensor, own: slice) -> Tensor:
     """Return the conditions of the samples `own` of four, measured by a linear map."""
-    draws = draws_for(trial.seed, 3, stream=1, batch=4, own=own)
+    draws = draws_for(trial.seed, 3, stream=1, batch=4, own=own, device=x.device)
     found: Tensor = component.make(x, measure=_measure, draws=draws)
     return found
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 import time
+import traceback
 import warnings
 import zlib
 from abc import ABC
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
+from pathlib import Path
 from typing import Any, ClassVar, Generic, NoReturn, TypeVar
 
 import attrs
@@ -15,10 +18,11 @@ import hypothesis
 import torch
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from torch import Tensor
+from torch import Tensor, nn
 from wellposed.registry import Registry, default_registry
 
 from ..errors import NotConvergedWarning, ParameterError
+from ..moves import move
 from ..space import Space
 from .corners import distinct
 from .strategies import seeds
@@ -27,10 +31,13 @@ __all__ = ["CheckFailure", "CheckResult", "Kit", "Trial", "body_of", "check", "f
 
 Subject = TypeVar("Subject")
 K = TypeVar("K", bound="Kit[Any]")
+M = TypeVar("M", bound="Tensor | nn.Module")
 
 # A failing example is made smaller only where an attempt is cheap.
 _SHRINK_ABOVE = 3
 _POOL, _POOL_RUN = 400, 10
+_NOT_THEIRS = {*sys.stdlib_module_names, "wellposed", "torch", "numpy", "scipy", "attr", "attrs"}
+_NOT_THEIRS |= {"hypothesis", "pytest", "_pytest", "pluggy"}
 
 
 class CheckFailure(AssertionError):
@@ -54,11 +61,30 @@ class CheckResult:
 
 @attrs.frozen(eq=False)
 class Trial(Generic[Subject]):
-    """One drawn instance, with a batch shape that it accepts and a seed for all random numbers."""
+    """One drawn instance, with a batch shape that it accepts and a seed for all random numbers.
+
+    All numbers are drawn on the CPU. On another device they are moved there once and kept, so that
+    a second call with them copies nothing.
+    """
 
     subject: Subject
     batch: tuple[int, ...] = ()
     seed: int = 0
+    device: str = "cpu"
+    _kept: dict[Hashable, Any] = attrs.field(factory=dict, init=False, repr=False)
+
+    def to(self, device: str) -> Trial[Subject]:
+        """Return the same trial on a device."""
+        return attrs.evolve(self, subject=move(self.subject, device=device), device=device)
+
+    def placed(self, key: Hashable, make: Callable[[], M]) -> M:
+        """Return what `make()` gives, on the trial's device; but on the CPU made anew each time."""
+        if self.device == "cpu":
+            return make()
+        if key not in self._kept:
+            self._kept[key] = make().to(self.device)
+        kept: M = self._kept[key]
+        return kept
 
     def generator(self, index: int = 0) -> torch.Generator:
         """Return a fresh generator; another `index` gives independent numbers."""
@@ -67,17 +93,29 @@ class Trial(Generic[Subject]):
     def randn(self, space: Space, index: int = 0, batch: tuple[int, ...] | None = None) -> Tensor:
         """Return standard normal values on `space`, with the trial's batch unless told."""
         lead = self.batch if batch is None else batch
-        return space.randn(lead, generator=self.generator(index))
+        return self.placed(
+            ("randn", space, index, lead),
+            lambda: space.randn(lead, generator=self.generator(index)),
+        )
 
     def rand(self, space: Space, index: int = 0, batch: tuple[int, ...] | None = None) -> Tensor:
         """Return a picture with values in [0, 1] (in the unit square, when complex)."""
         lead = self.batch if batch is None else batch
-        return torch.rand((*lead, *space.shape), dtype=space.dtype, generator=self.generator(index))
+        return self.placed(
+            ("rand", space, index, lead),
+            lambda: torch.rand(
+                (*lead, *space.shape), dtype=space.dtype, generator=self.generator(index)
+            ),
+        )
 
     def steps(self, scale: float = 1.0, dtype: torch.dtype = torch.float64) -> Tensor:
         """Return one positive value per sample, of the batch shape, a factor of 10 apart."""
-        exponents = torch.rand(self.batch, generator=self.generator(99), dtype=torch.float64)
-        return (scale * 10 ** (exponents - 0.5)).to(dtype)
+
+        def drawn() -> Tensor:
+            exponents = torch.rand(self.batch, generator=self.generator(99), dtype=torch.float64)
+            return (scale * 10 ** (exponents - 0.5)).to(dtype)
+
+        return self.placed(("steps", scale, dtype), drawn)
 
 
 def check(
@@ -145,7 +183,8 @@ class Kit(ABC, Generic[Subject]):
         if not found:
             raise CheckFailure(
                 f"{kind} {name!r} has no example, so nothing can be checked. Yield an "
-                f"Example({kind!r}, {name!r}, 'package.module:function') from wellposed_examples()."
+                f"Example({kind!r}, {name.rpartition('/')[2]!r}, 'package.module:function') from "
+                "wellposed_examples()."
             )
         return st.one_of([_as_strategy(registry.load_example(example)) for example in found])
 
@@ -288,9 +327,22 @@ def timed(name: str, function: Callable[[], None]) -> CheckResult:
 def _told(error: BaseException) -> str:
     text = str(error) or "no message"
     if not isinstance(error, CheckFailure):
-        text = f"{type(error).__name__}: {text}"
+        text = f"{type(error).__name__}: {text}{_place(error)}"
     notes = [note for note in getattr(error, "__notes__", ()) if "reproduce" not in note]
     return "\n".join([text, *notes])
+
+
+def _place(error: BaseException) -> str:
+    """Return where in the component's own code an error came about, if it passed through there."""
+    place = ""
+    for frame, line in traceback.walk_tb(error.__traceback__):
+        module = str(frame.f_globals.get("__name__", ""))
+        # hypothesis also makes modules as it goes, whose names begin with its own
+        top = module.partition(".")[0].partition("_temporary")[0]
+        if module.startswith("wellposed.plugins.") or top not in _NOT_THEIRS:
+            code = frame.f_code
+            place = f" ({Path(code.co_filename).name}, line {line}, in {code.co_name})"
+    return place
 
 
 def _as_strategy(given: Any) -> st.SearchStrategy[Any]:

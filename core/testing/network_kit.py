@@ -15,7 +15,7 @@ from torch import Tensor
 from ..errors import DtypeError, ParameterError, ShapeError, WellposedError
 from ..network import Network, NetworkSpec, SplitNetwork
 from ..space import Space
-from .component_checks import ComponentKit
+from .cuda_checks import CudaChecks
 from .engine import Trial, check, fail
 from .measure import assert_close, assert_same
 from .strategies import batch_shapes
@@ -28,7 +28,7 @@ _SIDES = ((5, 4), (1, 7), (6, 1), (3, 3), (8, 5), (1, 1))
 _EXACT = 1e-10
 
 
-class NetworkKit(ComponentKit[NetworkSpec]):
+class NetworkKit(CudaChecks[NetworkSpec]):
     """Checks of a `NetworkSpec` and of the `Network` that it builds; examples are small specs.
 
     Networks are tried in double precision, in evaluation mode, with weights moved away from where
@@ -43,7 +43,7 @@ class NetworkKit(ComponentKit[NetworkSpec]):
 
     def outputs(self, component: Any, trial: Trial[Any]) -> Mapping[str, Tensor]:
         """Return the picture of a new network, built from the trial's seed."""
-        network = _moved(component, trial)
+        network = trial.placed("network", lambda: _moved(component, trial))
         x, conditions = _data(network, trial)
         with torch.no_grad():
             return {"picture": network(x, **conditions)}

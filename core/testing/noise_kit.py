@@ -11,7 +11,7 @@ from torch import Tensor
 from ..moves import fields_of
 from ..noise import Noise
 from ..space import Space
-from .component_checks import ComponentKit
+from .cuda_checks import CudaChecks
 from .engine import Trial, check, fail
 from .functional import check_prox
 from .measure import assert_close, assert_same, norm
@@ -25,7 +25,7 @@ T = Trial[Noise]
 _EXACT = 1e-9
 
 
-class NoiseKit(ComponentKit[Noise]):
+class NoiseKit(CudaChecks[Noise]):
     """Checks of a `Noise`; examples are instances."""
 
     kind = "noise"
@@ -36,10 +36,14 @@ class NoiseKit(ComponentKit[Noise]):
 
     def outputs(self, component: Any, trial: Trial[Any]) -> Mapping[str, Tensor]:
         """Return a draw, and the data term of another measurement."""
+        drawn = component.sample(_data(trial)[1], trial.generator(8))
+        return {"sample": drawn, **self.device_outputs(component, trial)}
+
+    def device_outputs(self, component: Any, trial: Trial[Any]) -> Mapping[str, Tensor]:
+        """Return the data term: a generator of another device draws other numbers."""
         space, z, y = _data(trial)
         step = _spread(trial.steps(0.1), space)
         return {
-            "sample": component.sample(z, trial.generator(8)),
             "value": component.value(z, y, space),
             "grad": component.grad(z, y),
             "prox": component.prox(z, y, step),

@@ -28,7 +28,7 @@ class OperatorKit(
     BatchChecks,
     ProxChecks,
     ErrorChecks,
-    CudaChecks,
+    CudaChecks[ForwardOperator],
     CoverageChecks,
     ComponentKit[ForwardOperator],
 ):
@@ -47,3 +47,11 @@ class OperatorKit(
         """Return A x, A^H y and A^H A x."""
         x, y = trial.randn(component.in_space), trial.randn(component.out_space, 1)
         return {"A x": component(x), "A^H y": component.H(y), "gram(x)": component.gram(x)}
+
+    def device_outputs(self, component: Any, trial: Trial[Any]) -> Mapping[str, Tensor]:
+        """Return these, and the closed form of `data_prox`; without one the host looks on."""
+        found = dict(self.outputs(component, trial))
+        if component.has_closed_prox:
+            x, y = trial.randn(component.in_space), trial.randn(component.out_space, 1)
+            found["data_prox"] = component.data_prox(x, y, 0.1)
+        return found

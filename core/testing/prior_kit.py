@@ -17,7 +17,7 @@ from ..operator import ForwardOperator
 from ..prior import AnalysisPrior, Denoiser, GenerativePrior, Prior, ProximalPrior, SmoothPrior
 from ..space import Space
 from .cases import PriorCase
-from .component_checks import ComponentKit
+from .cuda_checks import CudaChecks, iterates
 from .engine import Trial, check, fail
 from .functional import check_prox
 from .measure import assert_close, assert_same, inner, norm
@@ -62,7 +62,7 @@ def _picture(trial: T, index: int = 0, batch: tuple[int, ...] | None = None) -> 
     return 0.5 + 0.5 * trial.randn(trial.subject.space, index, batch)
 
 
-class PriorKit(ComponentKit[PriorCase]):
+class PriorKit(CudaChecks[PriorCase]):
     """Checks of a `Prior`; examples are `PriorCase`s in double precision."""
 
     kind = "prior"
@@ -82,6 +82,14 @@ class PriorKit(ComponentKit[PriorCase]):
     def accuracy(self, trial: Trial[Any]) -> float:
         """Return the case's own, where it has one: a wrapped denoiser may not be deterministic."""
         return trial.subject.rtol or 0.0
+
+    def device_accuracy(self, trial: Trial[Any]) -> float:
+        """Return how exact its proximal map is."""
+        return max(_rtol(trial.subject), 1e-9)
+
+    def may_wait(self, trial: Trial[Any]) -> bool:
+        """Whether it says so, or iterates until a tolerance is met."""
+        return trial.subject.waits or iterates(trial.subject.prior)
 
     @staticmethod
     def _methods(prior: Prior, space: Space) -> dict[str, Method]:

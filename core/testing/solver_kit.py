@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import pickle
 import warnings
 from collections.abc import Mapping, Sequence
@@ -16,13 +17,14 @@ from ..errors import IncompatibleError, NotConvergedWarning
 from ..loop import IterationEvent
 from ..noise import Noise
 from ..nonlinear import NonlinearOperator
+from ..operator import ForwardOperator
 from ..prior import Prior
 from ..problem import Problem
 from ..solution import Solution, Status
 from ..solver import IterativeSolver
 from ..space import Space
 from .cases import SolverCase
-from .component_checks import ComponentKit
+from .cuda_checks import CudaChecks, iterates
 from .engine import Trial, check, fail
 from .measure import assert_close, assert_same, norm
 
@@ -31,7 +33,7 @@ __all__ = ["SolverKit"]
 T = Trial[SolverCase]
 
 
-class SolverKit(ComponentKit[SolverCase]):
+class SolverKit(CudaChecks[SolverCase]):
     """Checks of a `Solver`; examples are `SolverCase`s in double precision."""
 
     kind = "solver"
@@ -40,6 +42,28 @@ class SolverKit(ComponentKit[SolverCase]):
     def outputs(self, component: Any, trial: Trial[Any]) -> Mapping[str, Tensor]:
         """Return the picture."""
         return {"image": component.solve(trial.subject.problem).image}
+
+    def device_accuracy(self, trial: Trial[Any]) -> float:
+        """Return that of the answer; where none is known, numbers drawn elsewhere are others."""
+        case = trial.subject
+        return math.inf if case.expected is None else max(2 * case.rtol, 1e-9)
+
+    def may_wait(self, trial: Trial[Any]) -> bool:
+        """Whether it looks at what it has: see `test_cuda_waits_seldom`."""
+        return True
+
+    @check(share=0.3)
+    def test_cuda_waits_seldom(self, trial: T) -> None:
+        """On CUDA 20 more steps make the host wait twice at most: steps queue up."""
+        case = trial.subject
+        if not torch.cuda.is_available() or not isinstance(case.solver, IterativeSolver):
+            return
+        if _iterates_within(case.problem):
+            return
+        there = trial.to("cuda").subject
+        few, many = (_waits(_limited(there.solver, n), there.problem) for n in (10, 30))
+        if many - few > 2:
+            fail(f"{case.solver.name} on CUDA waits {many - few} times in 20 steps; 2 allowed.")
 
     @check()
     def test_reaches_the_expected_solution(self, trial: T) -> None:
@@ -317,6 +341,29 @@ def _with(problem: Problem, **changes: Any) -> Problem:
 
 def _limited(solver: Any, budget: int) -> Any:
     return attrs.evolve(solver, max_steps=budget)
+
+
+def _iterates_within(problem: Problem) -> bool:
+    """Whether a step has to solve something by iterations of its own, which wait, too."""
+    op = problem.operator
+    indirect = isinstance(op, ForwardOperator) and not op.has_closed_prox
+    return indirect or iterates(problem.prior)
+
+
+def _waits(solver: Any, problem: Problem) -> int:
+    """Return how often the host waits for CUDA in a second solve that spends its whole budget."""
+    if getattr(solver, "tolerance", None) is not None:
+        solver = attrs.evolve(solver, tolerance=0.0)
+    solver.solve(problem)
+    before = torch.cuda.get_sync_debug_mode()
+    torch.cuda.set_sync_debug_mode("warn")
+    try:
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            solver.solve(problem)
+    finally:
+        torch.cuda.set_sync_debug_mode(before)
+    return sum("synchronizing" in str(each.message) for each in told)
 
 
 def _stacked(problem: Problem, measurements: Sequence[Tensor]) -> Problem:

@@ -43,9 +43,11 @@ def fold(y: Tensor, rows: Margin, columns: Margin, boundary: str) -> Tensor:
     return _fold(_fold(y, -1, columns, boundary), -2, rows, boundary)
 
 
-def source_indices(size: int, margin: Margin, boundary: str) -> Tensor:
+def source_indices(
+    size: int, margin: Margin, boundary: str, device: torch.device | None = None
+) -> Tensor:
     """Return which of `size` pixels stands at each place of an extended row."""
-    at = torch.arange(-margin[0], size + margin[1])
+    at = torch.arange(-margin[0], size + margin[1], device=device)
     if boundary == "replicate":
         return at.clamp(0, size - 1)
     if boundary == "circular":
@@ -64,7 +66,7 @@ def _extend(x: Tensor, dim: int, margin: Margin, boundary: str) -> Tensor:
     size = x.shape[dim]
     if before or after:
         if max(before, after) > _reach(size, boundary):
-            index = source_indices(size, (before, after), boundary).to(x.device)
+            index = source_indices(size, (before, after), boundary, x.device)
             x = x.index_select(dim, index)
         else:
             x = torch.cat(_pieces(x, dim, before, after, boundary), dim)
@@ -109,7 +111,7 @@ def _fold(y: Tensor, dim: int, margin: Margin, boundary: str) -> Tensor:
         return y
     size = y.shape[dim] - before - after
     if max(before, after) > _reach(size, boundary):
-        index = source_indices(size, (before, after), boundary).to(y.device)
+        index = source_indices(size, (before, after), boundary, y.device)
         shape = list(y.shape)
         shape[dim] = size
         return y.new_zeros(shape).index_add(dim, index, y)

@@ -182,14 +182,14 @@ def nlm_cases(draw: Draw) -> PriorCase:
 @st.composite
 def skimage_tv_cases(draw: Draw) -> PriorCase:
     """Draw a size."""
-    return PriorCase(prior=SkimageTV(), space=draw(_spaces(least=2)))
+    return PriorCase(prior=SkimageTV(), space=draw(_spaces(least=2)), waits=True)
 
 
 @st.composite
 def skimage_nlm_cases(draw: Draw) -> PriorCase:
     """Draw both modes."""
     prior = SkimageNLM(patch_size=3, patch_distance=3, fast_mode=draw(st.booleans()))
-    return PriorCase(prior=prior, space=draw(_spaces(least=2)))
+    return PriorCase(prior=prior, space=draw(_spaces(least=2)), waits=True)
 
 
 def mean_of_neighbours(v: Tensor, sigma: Tensor) -> Tensor:
