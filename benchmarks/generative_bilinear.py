@@ -43,6 +43,12 @@ def main(argv: list[str]) -> int:
     for name, tables in (("look", "1"), ("out", "2")):
         if getattr(options, name) is not None and options.table != tables:
             parser.error(f"--{name} belongs to --table {tables}")
+    if options.halve_every is not None and options.halve_every < 1:
+        parser.error("--halve-every: expected 1 or more")
+    for name in ("halve-every", "cpu-time"):
+        given = getattr(options, name.replace("-", "_"))
+        if given and (options.table or options.one_by_one):
+            parser.error(f"--{name} belongs to --data, without --one-by-one")
     if options.skip < 0:
         parser.error("--skip: expected 0 or more")
     if options.table and options.reference is None:
@@ -73,6 +79,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--one-by-one", action="store_true", help="of digits: time restarts one after another"
     )
+    parser.add_argument(
+        "--halve-every", type=int, metavar="STEPS", help="of digits: let the worse restarts rest"
+    )
+    parser.add_argument("--cpu-time", action="store_true", help="of digits: for a busy machine")
     parser.add_argument("--look", type=Path, metavar="OUT", help="write the pictures of table 1")
     parser.add_argument("--out", type=Path, help="draw the curves of table 2, a .png")
     parser.add_argument("--device", default="cpu")

@@ -22,11 +22,11 @@ from wellposed import (
 )
 from wellposed.errors import IncompatibleError
 
+from . import fields
 from .descent import Block, LatentDescent
 from .parts import (
     bilinear_of,
     image_block,
-    named,
     normalised,
     operator_at,
     parameter_block,
@@ -60,6 +60,13 @@ class GenerativeBilinear(LatentDescent):
     each code divided by its root mean square (plus 1e-5); "adam": both at the old point.
     The authors' code uses "normalised", 0.01 e^(-t / 1000) and penalties of 0.01 throughout.
 
+    `halve_every`, beyond the paper: most restarts are behind for good long before the last step.
+    After every so many steps the worse half of each picture's restarts, by their loss, comes to
+    rest; of 10 go on 5, 3, 2, 1. A fifth of `max_steps` (300 of the 1500 for MNIST) does 0.42 of
+    the work. Of 100 digits 5 then end with another restart than the best of all, 0.01 dB lower
+    on average (0.09 dB with 200, and 0.31 of the work). A restart at rest may still win, and takes
+    the place of one that diverges.
+
     Scale of the loss: here the squares are summed over the pixels and channels of y, as in
     equation (6), and in (7) with its orthonormal DFT. The authors' code sums those of an
     unnormalised DFT, which are H W times as large; beside them its penalties of 0.01 weigh as
@@ -80,7 +87,7 @@ class GenerativeBilinear(LatentDescent):
     left behind. No gradient goes through the solution.
     Units: pictures as C makes them; a generator of [-1, 1] says so (see `generator`).
     Raises: IncompatibleError when a generator does not fit the operator, or for an initial picture.
-    Cost: one forward and one backward pass of both generators for each restart and step; taking
+    Cost: one forward and one backward pass of both generators for each step of each restart; taking
     turns costs one more forward pass of B on CUDA, where a step keeps nothing for the next one.
     Source: Asim, Shamshad and Ahmed, 2018, Solving bilinear inverse problems using deep generative
     priors, equations (5) to (7) and algorithm 1. As the paper's Wirtinger gradients do, the step
@@ -91,26 +98,13 @@ class GenerativeBilinear(LatentDescent):
     needs: ClassVar[Needs] = Needs(operators=(BilinearOperator,), priors=(GenerativePrior,))
     homogeneous: ClassVar[bool] = False
 
-    parameter_prior: GenerativePrior = param(
-        doc="The generator B of the operator's parameter w: of blur kernels, for example.",
-        check=attrs.validators.instance_of(GenerativePrior),
-        repr=named,
-    )
+    parameter_prior: GenerativePrior = fields.parameter_prior()
     restarts: int = param(10, doc="Random starts; the best one wins.", check=whole_number(1))
+    halve_every: int | None = fields.halve_every()
     max_steps: int = param(1500, doc="Number of steps.", check=whole_number(1))
-    tolerance: float = param(
-        0.0,
-        doc="Stop when the codes move less, relative; 0: never.",
-        check=real_number(least=0),
-        repr=False,
-    )
-    step_size: float = param(0.01, doc="Size of the first step.", check=real_number(above=0))
-    decay: float | None = param(
-        250.0,
-        doc="Step t has size step_size e^(-t / decay); None: all alike.",
-        unit="steps",
-        check=attrs.validators.optional(real_number(above=0)),
-    )
+    tolerance: float = fields.tolerance()
+    step_size: float = fields.step_size(0.01)
+    decay: float | None = fields.decay(250.0)
     parameter_penalty: float = param(
         0.1,
         doc="lambda, the weight of |h|^2.",

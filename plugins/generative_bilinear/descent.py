@@ -25,12 +25,12 @@ from wellposed import (
     IterativeSolver,
     Problem,
     Reconstruction,
-    replayed,
 )
 
+from .state import Decoded, Kept, Resting, State, Turn, taken
 from .updates import groups, moments_for, moved
 
-__all__ = ["Block", "LatentDescent", "State"]
+__all__ = ["Block", "LatentDescent"]
 
 
 @attrs.frozen(eq=False, kw_only=True)
@@ -48,92 +48,6 @@ class Block:
     deviation: float = 1.0
 
 
-@attrs.frozen(eq=False, kw_only=True)
-class State:
-    """Where all restarts are.
-
-    points: the codes of each block; moments: Adam's, else empty; count `batch`: steps done;
-    losses `(*batch, restarts)`: `|y - ...|^2` before the last step, infinite where a restart has
-    diverged; shown: what the codes of the best restart stood for, one tensor `(*batch, ...)` for
-    each block; turn: on CUDA, the step as a graph; kept: elsewhere, what the next step need not
-    decode again.
-    """
-
-    points: tuple[Tensor, ...]
-    moments: tuple[tuple[Tensor, ...], ...]
-    count: Tensor
-    losses: Tensor
-    shown: tuple[Tensor, ...]
-    turn: Turn | None = None
-    kept: Kept | None = None
-
-    def tensors(self) -> list[Tensor]:
-        """Return all of them."""
-        inner = [m for pair in self.moments for m in pair]
-        return [*self.points, *inner, self.count, self.losses, *self.shown]
-
-    def copied(self) -> State:
-        """Return a state with tensors of its own, and nothing else."""
-        return State(
-            points=tuple(p.clone() for p in self.points),
-            moments=tuple(tuple(m.clone() for m in pair) for pair in self.moments),
-            count=self.count.clone(),
-            losses=self.losses.clone(),
-            shown=tuple(s.clone() for s in self.shown),
-        )
-
-
-# For blocks by their number: codes, and what they stand for, with autograd's graph of it.
-Decoded = dict[int, tuple[Tensor, Tensor]]
-
-
-class Kept:
-    """What a step has decoded and the next one needs again, for each piece of the restarts.
-
-    Where unknowns take turns, the new codes of those that move first are decoded within the step,
-    for the gradients of the others. The next step goes on from there: one forward pass of three
-    less, and a fifth of its time. It serves once, the same solver, problem and codes; whatever
-    else, such as a copy, decodes again and comes to the same. Weights must rest between two steps.
-    """
-
-    def __init__(
-        self, solver: object = None, problem: object = None, pieces: Sequence[Decoded] = ()
-    ) -> None:
-        """Keep what `solver` decoded for `problem`."""
-        self._solver, self._problem, self._pieces = solver, problem, list(pieces)
-
-    def taken(self, solver: object, problem: object) -> list[Decoded]:
-        """Return it, and keep it no longer: a graph goes with the first gradient."""
-        pieces, self._pieces = self._pieces, []
-        return pieces if self._solver is solver and self._problem is problem else []
-
-    def __reduce__(self) -> tuple[type[Kept], tuple[()]]:
-        """Copy and pickle as nothing kept."""
-        return Kept, ()
-
-
-class Turn:
-    """A step on tensors that stay where they are, to be replayed as one CUDA graph."""
-
-    def __init__(self, advance: Callable[[State], State], like: State) -> None:
-        """Keep room for a state."""
-        self._advance, self._room = advance, like.copied()
-        self._go = replayed(self._once, like.count.device)
-
-    def _once(self) -> None:
-        self._fill(self._advance(self._room))
-
-    def _fill(self, state: State) -> None:
-        for mine, given in zip(self._room.tensors(), state.tensors(), strict=True):
-            mine.copy_(given)
-
-    def __call__(self, state: State) -> State:
-        """Return the next state."""
-        self._fill(state)
-        self._go()
-        return attrs.evolve(self._room.copied(), turn=self)
-
-
 class LatentDescent(IterativeSolver[State]):
     """Makes an energy small over the codes of generators, from several random starts at once.
 
@@ -141,6 +55,7 @@ class LatentDescent(IterativeSolver[State]):
     """
 
     restarts: int
+    halve_every: int | None
     step_size: float
     decay: float | None
     update: str
@@ -191,14 +106,25 @@ class LatentDescent(IterativeSolver[State]):
             losses=losses,
             shown=shown,
         )
-        if not y.is_cuda:
-            torch.empty(_ROOM, dtype=torch.uint8)
-            return first
-        return attrs.evolve(first, turn=Turn(lambda state: self._advance(problem, state), first))
+        if self.halve_every is not None:
+            order = torch.arange(self.restarts, device=y.device).expand(*batch, -1).clone()
+            resting = Resting(order=order, shown=shown, moving=self.restarts)
+            first = attrs.evolve(first, resting=resting)
+        if y.is_cuda:
+            return self._with_turn(problem, first)
+        torch.empty(_ROOM, dtype=torch.uint8)
+        return first
 
     def step(self, problem: Problem, state: State) -> State:
-        """Move all codes once."""
-        return self._advance(problem, state) if state.turn is None else state.turn(state)
+        """Move all codes once, but those at rest."""
+        new = self._advance(problem, state) if state.turn is None else state.turn(state)
+        rest = state.resting
+        if self.halve_every is None or rest is None:
+            return new
+        rest = attrs.evolve(rest, steps=rest.steps + 1)  # which the graph of a step cannot count
+        new = attrs.evolve(new, resting=rest)
+        due = rest.steps % self.halve_every == 0 and rest.steps < self.max_steps
+        return self._halved(problem, new, rest) if due and rest.moving > 1 else new
 
     def estimate(self, problem: Problem, state: State) -> Tensor:
         """Return the best restart's picture, before the last step: no generator runs for it."""
@@ -212,6 +138,8 @@ class LatentDescent(IterativeSolver[State]):
             moved_by = moved_by + (after - before).flatten(lead + 1).square().sum(-1)
             size = size + after.flatten(lead + 1).square().sum(-1)
         relative = (moved_by / torch.where(size > 0, size, 1)).sqrt()
+        if new.resting is not None:  # at rest is not converged
+            relative = relative.scatter(-1, new.resting.others, 1.0)
         best = torch.take_along_dim(relative, new.losses.argmin(-1, keepdim=True), -1).squeeze(-1)
         return torch.where(new.losses.isfinite().any(-1), best, torch.nan)
 
@@ -250,6 +178,9 @@ class LatentDescent(IterativeSolver[State]):
     # ---- one step -----------------------------------------------------------------------------
 
     def _advance(self, problem: Problem, state: State) -> State:
+        return state.with_moved(self._all_moved(problem, state.moving()))
+
+    def _all_moved(self, problem: Problem, state: State) -> State:
         lead, count = len(problem.batch), state.count + 1
         pieces = _pieces(problem, state.losses.shape[-1])
         kept = [] if state.kept is None else state.kept.taken(self, problem)
@@ -328,6 +259,21 @@ class LatentDescent(IterativeSolver[State]):
         if self.decay is not None:
             rate = rate * torch.exp(-count / self.decay)
         return moved(self.update, point, grad, moments, rate=rate, count=count, axes=axes)
+
+    def _halved(self, problem: Problem, state: State, rest: Resting) -> State:
+        """Let the worse half of the restarts that still move rest, at the codes they have now."""
+        some = state.moving()
+        losses, shown = self._best(problem, some.points)
+        state = state.with_moved(attrs.evolve(some, losses=losses, shown=shown, kept=None))
+        rest, axis = rest.halved(state.losses), len(problem.batch)
+        left = self._best(problem, [taken(p, rest.others, axis) for p in state.points])[1]
+        state = attrs.evolve(state, resting=attrs.evolve(rest, shown=left))
+        return state if state.turn is None else self._with_turn(problem, state)
+
+    def _with_turn(self, problem: Problem, state: State) -> State:
+        """Return the state with a step as a graph: one for as many restarts as move now."""
+        turn = Turn(lambda state: self._advance(problem, state), state)
+        return attrs.evolve(state, turn=turn)
 
     @torch.no_grad()
     def _best(

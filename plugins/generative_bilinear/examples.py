@@ -71,6 +71,7 @@ def _case(draw: Draw, make: Any, **params: Any) -> SolverCase:
         restarts=draw(st.integers(1, 3)),
         update=draw(st.sampled_from(["jacobi", "gauss_seidel", "normalised", "adam"])),
         decay=draw(st.sampled_from([None, 5.0])),
+        halve_every=draw(st.sampled_from([None, 2])),
         step_size=0.02,
         max_steps=6,
         **params,
@@ -80,7 +81,7 @@ def _case(draw: Draw, make: Any, **params: Any) -> SolverCase:
 
 @st.composite
 def generative_bilinear(draw: Draw) -> SolverCase:
-    """Draw convolutions and products, masked or not, with every update and start."""
+    """Draw convolutions and products, masked or not, each update and start, restarts at rest."""
     start = draw(st.sampled_from(["normal", "projection"]))
     weight = draw(st.sampled_from([1.0, 10.0]))
     return _case(draw, GenerativeBilinear, start=start, start_steps=3, data_weight=weight)
@@ -104,7 +105,12 @@ def generative_projection(draw: Draw) -> SolverCase:
     layer.weight.data.copy_(columns)
     prior = _prior(nn.Sequential(layer, nn.Unflatten(1, shape)), codes, space)
     y = space.randn(draw(st.sampled_from([(), (1,), (3,)])), generator=stream)
-    solver = GenerativeProjection(restarts=draw(st.integers(1, 3)), max_steps=60, step_size=0.5)
+    solver = GenerativeProjection(
+        restarts=draw(st.integers(1, 3)),
+        halve_every=draw(st.sampled_from([None, 10])),
+        max_steps=60,
+        step_size=0.5,
+    )
     return SolverCase(
         solver=solver,
         problem=Problem(operator=Identity(space), measurement=y, prior=prior),

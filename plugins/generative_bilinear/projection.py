@@ -19,6 +19,7 @@ from wellposed import (
     whole_number,
 )
 
+from . import fields
 from .descent import Block, LatentDescent
 from .parts import image_block, squared_residual
 
@@ -52,17 +53,11 @@ class GenerativeProjection(LatentDescent):
     homogeneous: ClassVar[bool] = False
 
     restarts: int = param(5, doc="Random starts; the best one wins.", check=whole_number(1))
+    halve_every: int | None = fields.halve_every()
     max_steps: int = param(10_000, doc="Number of steps.", check=whole_number(1))
-    tolerance: float = param(
-        0.0, doc="Stop when the codes move less, relative; 0: never.", check=real_number(least=0)
-    )
-    step_size: float = param(1e-3, doc="Size of the first step.", check=real_number(above=0))
-    decay: float | None = param(
-        None,
-        doc="Step t has size step_size e^(-t / decay); None: all alike.",
-        unit="steps",
-        check=real_number(above=0),
-    )
+    tolerance: float = fields.tolerance()
+    step_size: float = fields.step_size(1e-3)
+    decay: float | None = fields.decay(None)
     update: str = param(
         "gradient", doc="How codes move.", choices=("gradient", "normalised", "adam")
     )

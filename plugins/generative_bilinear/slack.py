@@ -21,6 +21,7 @@ from wellposed import (
 )
 from wellposed.errors import IncompatibleError
 
+from . import fields
 from .bilinear import GenerativeBilinear
 from .descent import Block, LatentDescent
 from .parts import (
@@ -71,11 +72,7 @@ class GenerativeBilinearSlack(LatentDescent):
     needs: ClassVar[Needs] = Needs(operators=(BilinearOperator,), priors=(GenerativePrior,))
     homogeneous: ClassVar[bool] = False
 
-    parameter_prior: GenerativePrior = param(
-        doc="The generator B of the operator's parameter w: of blur kernels, for example.",
-        check=attrs.validators.instance_of(GenerativePrior),
-        repr=named,
-    )
+    parameter_prior: GenerativePrior = fields.parameter_prior()
     first: Solver | None = param(
         None,
         doc="A `generative_bilinear` from whose best restart to begin; left out, at random.",
@@ -87,20 +84,11 @@ class GenerativeBilinearSlack(LatentDescent):
         doc="Random starts; the best one wins. With `first` there is one.",
         check=whole_number(1),
     )
+    halve_every: int | None = fields.halve_every()
     max_steps: int = param(10_000, doc="Number of steps.", check=whole_number(1))
-    tolerance: float = param(
-        0.0,
-        doc="Stop when all move less, relative; 0: never.",
-        check=real_number(least=0),
-        repr=False,
-    )
-    step_size: float = param(0.005, doc="Size of the first step.", check=real_number(above=0))
-    decay: float | None = param(
-        None,
-        doc="Step t has size step_size e^(-t / decay); None: all alike.",
-        unit="steps",
-        check=real_number(above=0),
-    )
+    tolerance: float = fields.tolerance()
+    step_size: float = fields.step_size(0.005)
+    decay: float | None = fields.decay(None)
     update: str = param("adam", doc="How codes and picture move.", choices=UPDATES)
     generated_weight: float = param(
         1.0,

@@ -33,10 +33,15 @@ def test_restarts_are_timed_together_and_one_by_one(file, capsys, monkeypatch):
     assert "2 digits, 2 restarts of 2 steps" in out
 
 
-def test_digits_are_restored_and_reported(file, capsys, monkeypatch):
-    few = {"max_steps": 2}
-    monkeypatch.setattr(_generative_digits, "_FIRST", {**_generative_digits._FIRST, **few})
-    monkeypatch.setattr(_generative_digits, "_SLACK", {**_generative_digits._SLACK, **few})
+@pytest.fixture
+def few(monkeypatch):
+    """Make the second solver do two steps."""
+    for name in ("_FIRST", "_SLACK"):
+        params = {**getattr(_generative_digits, name), "max_steps": 2}
+        monkeypatch.setattr(_generative_digits, name, params)
+
+
+def test_digits_are_restored_and_reported(file, capsys, few):
     argv = ["--data", file, "--count", "2", "--steps", "3", "--restarts", "2"]
     assert generative_bilinear.main(argv) == 0
     out = capsys.readouterr().out
@@ -49,3 +54,29 @@ def test_digits_are_restored_and_reported(file, capsys, monkeypatch):
     assert all(float(row[2]) <= float(row[1]) for row in rows)
     for row in rows[2:]:
         assert float(row[4]) > 0 and float(row[5]) > 0
+
+
+def test_digits_once_more_with_restarts_at_rest(file, capsys, few):
+    argv = ["--data", file, "--count", "2", "--steps", "4", "--restarts", "3", "--cpu-time"]
+    assert generative_bilinear.main([*argv, "--halve-every", "4"]) == 0
+    out = capsys.readouterr().out
+    rows = [[c.strip() for c in line.split("|")[1:-1]] for line in out.splitlines() if "%" in line]
+    assert [row[0] for row in rows[2:4]] == [
+        "`generative_bilinear`", "`generative_bilinear`, halved every 4"
+    ]  # fmt: skip
+    assert rows[2][1:5] == rows[3][1:5]  # too late for any to rest
+    assert "threads, time of the processor" in out
+
+
+@pytest.mark.parametrize(
+    ("argv", "says"),
+    [
+        (["--data", "f", "--halve-every", "0"], "--halve-every: expected 1 or more"),
+        (["--data", "f", "--halve-every", "5", "--one-by-one"], "--halve-every belongs to --data"),
+        (["--table", "1", "--reference", ".", "--cpu-time"], "--cpu-time belongs to --data"),
+    ],
+)
+def test_options_that_mean_nothing(argv, says, capsys):
+    with pytest.raises(SystemExit):
+        generative_bilinear.main(argv)
+    assert says in capsys.readouterr().err

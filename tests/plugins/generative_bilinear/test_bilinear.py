@@ -14,8 +14,8 @@ from wellposed.edge import build_operator, build_solver
 from wellposed.errors import IncompatibleError, ParameterError
 from wellposed.plugins.generative_bilinear import aligned, descent
 from wellposed.plugins.generative_bilinear.bilinear import GenerativeBilinear
-from wellposed.plugins.generative_bilinear.descent import State, Turn
 from wellposed.plugins.generative_bilinear.slack import GenerativeBilinearSlack
+from wellposed.plugins.generative_bilinear.state import State, Turn
 from wellposed.plugins.operators.bilinear import CircularConvolution, Product
 
 F64 = torch.float64
