@@ -9,7 +9,8 @@ II, III: inpainting and interpolation of faces; VI, VII: the same, what was meas
 VIII: what the recursive module costs. XII, XIII, XIV: super-resolution of Set5, Set14 and BSD100
 (the folder BSDS500). --weights: folders that are searched for weights with cards; which row a
 file belongs to follows from its card's recipe; default: the weights that are installed. Rows
-without weights show `-`, and the command that trains them stands below the table. --protocol:
+without weights show `-`, and the command that trains them stands below the table. --params:
+other parameters for the solvers of our rows, adam=bias_corrected for example. --protocol:
 the protocol on networks of others, whose figures are known. What the protocol is, and how it
 was read from the paper's figures, is written in `_dlnet_protocol.py`.
 """
@@ -21,9 +22,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import attrs
 from torch import Tensor
 from wellposed import Problem
-from wellposed.errors import WellposedError
+from wellposed.cli.values import parameters
+from wellposed.errors import ParameterError, WellposedError
 from wellposed.training import solver_from_weights
 
 from . import _dlnet_protocol as protocol
@@ -50,6 +53,9 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--weights", type=Path, nargs="+", default=[], help="folders, or files")
     parser.add_argument("--references", type=Path, help="folder of networks of others, as .npz")
     parser.add_argument("--pictures", type=int, help="test on that many only")
+    parser.add_argument(
+        "--params", nargs="+", default=[], metavar="KEY=VALUE", help="of the solvers, in their rows"
+    )
     parser.add_argument("--without", nargs="+", default=[], help="names of pictures to leave out")
     parser.add_argument("--batch", type=int, default=100, help="of table VIII")
     parser.add_argument("--seconds", type=float, default=10.0, help="of table VIII, for each K")
@@ -129,7 +135,7 @@ def _faces(options: argparse.Namespace, table: Table, rows: Sequence[Trained]) -
     for method in _methods(table, rows):
         mine = [one for one in rows if one.kind.method == method]
         for one in mine:
-            scores = cells(solver_from_weights(one.path, device=options.device))
+            scores = cells(_solver(one.path, options))
             _line(method, f"{_OURS}: {one.details}", map(_face_cell, scores))
             psnrs.setdefault(method, [score.psnr for score in scores])
         if not mine:
@@ -190,7 +196,7 @@ def _super_resolution(
             continue
         lines = _by_details([one for one in rows if one.kind.method == method])
         for details, scales in lines.items():
-            restorers = {s: _restorer(one.path, options.device) for s, one in scales.items()}
+            restorers = {s: _restorer(one.path, options) for s, one in scales.items()}
             _line(method, f"{_OURS}: {details}", _cells(pictures, restorers))
         if not lines:
             _line(method, _OURS, ["-"] * len(table.columns))
@@ -212,13 +218,22 @@ def _interpolation(enlarge: Callable[[Tensor, int], Tensor]) -> Restorer:
     return run
 
 
-def _restorer(path: Path, device: str) -> Restorer:
-    solver = solver_from_weights(path, device=device)
+def _restorer(path: Path, options: argparse.Namespace) -> Restorer:
+    solver = _solver(path, options)
 
     def run(x: Tensor, scale: int, width: float) -> Tensor:
-        return protocol.restored(solver, x, scale, width, device)
+        return protocol.restored(solver, x, scale, width, options.device)
 
     return run
+
+
+def _solver(path: Path, options: argparse.Namespace) -> Any:
+    """Return a trained solver, with the parameters that were asked for."""
+    solver: Any = solver_from_weights(path, device=options.device)
+    try:
+        return attrs.evolve(solver, **parameters(options.params, "--params"))
+    except TypeError as error:
+        raise ParameterError(f"--params: {error}") from None
 
 
 def _by_details(found: Sequence[Trained]) -> dict[str, dict[int, Trained]]:

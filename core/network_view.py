@@ -128,6 +128,7 @@ class NetworkView:
         levels: bool,
         given: Mapping[str, Tensor],
     ) -> Self:
+        measurement = _without_unseen(operator, measurement)
         luminance, colour = None, operator
         if _is_luminance(network, operator):
             luminance = Luminance.of(operator, measurement)
@@ -282,6 +283,12 @@ def _blended(tiles: Tensor, tiling: Tiling | None, operator: ForwardOperator) ->
 def _is_luminance(network: Network, operator: ForwardOperator) -> bool:
     single = network.channels == network.out_channels == 1 and not network.complex_valued
     return single and operator.in_space.shape[0] == 3
+
+
+def _without_unseen(operator: ForwardOperator, y: Tensor) -> Tensor:
+    """Return y with zeros where the operator sees nothing: scratches are as white as they like."""
+    gram = operator.row_gram()
+    return torch.where(gram > 0, y, 0) if isinstance(gram, Tensor) else y
 
 
 def _check(network: Network, operator: ForwardOperator, feed: str) -> None:

@@ -11,7 +11,7 @@ import wellposed
 from typer.testing import CliRunner
 from wellposed import Network, NetworkSpec, Problem, Space, SplitNetwork
 from wellposed.cli.app import app
-from wellposed.edge import build_operator, build_solver
+from wellposed.edge import build_noise, build_operator, build_solver
 from wellposed.errors import IncompatibleError, ParameterError, WeightsError
 from wellposed.plugins.dlnet.solver import DlNet
 from wellposed.plugins.networks.context_encoder import ContextEncoder
@@ -94,7 +94,7 @@ def test_more_evaluations_fit_the_measurement_of_any_operator_better(name, scale
 def test_a_network_for_another_range_fits_as_well():
     p = problem("random_mask", Space((3, 16, 16), torch.float64), missing=0.5)
     network = ContextEncoder(size=16, width=2).build(seed=0, dtype=torch.float64).eval()
-    solver = DlNet(trained=network, feed="measurement", rate=1e-2)
+    solver = DlNet(trained=network, feed="measurement", rate=1e-2, keep_measured=False)
     found = [residual(p, attrs.evolve(solver, steps=k).solve(p).image) for k in (1, 3, 6)]
     assert found[0] > found[1] > found[2]
 
@@ -102,13 +102,41 @@ def test_a_network_for_another_range_fits_as_well():
 def test_what_was_measured_can_be_kept():
     p = problem("random_mask", Space((3, 16, 16), torch.float64), missing=0.5)
     network = ContextEncoder(size=16, width=2).build(seed=0, dtype=torch.float64).eval()
-    solver = DlNet(trained=network, feed="measurement")
+    solver = DlNet(trained=network, feed="measurement", keep_measured=False)
     plain = solver.solve(p).image
     kept = attrs.evolve(solver, keep_measured=True).solve(p).image
     seen = p.operator(torch.ones_like(plain)) > 0
     torch.testing.assert_close(kept, torch.where(seen, p.measurement, plain))
+    usual = attrs.evolve(solver, keep_measured=None)
+    assert torch.equal(usual.solve(p).image, kept)
+    noisy = attrs.evolve(p, noise=build_noise({"name": "gaussian", "params": {"sigma": 0.1}}))
+    assert torch.equal(usual.solve(noisy).image, plain)
     with pytest.raises(IncompatibleError, match=r"orthogonal rows, such as a mask; got Blur"):
         DlNet(trained=vdsr(), keep_measured=True).solve(problem())
+
+
+def test_what_stands_where_nothing_was_seen_is_not_looked_at():
+    """Scratches may be white, and in a network's measurement they are not."""
+    p = problem("random_mask", Space((3, 16, 16), torch.float64), missing=0.5)
+    seen = p.operator(torch.ones(3, 16, 16, dtype=torch.float64)) > 0
+    scratched = attrs.evolve(p, measurement=torch.where(seen, p.measurement, 1.0))
+    network = ContextEncoder(size=16, width=2).build(seed=0, dtype=torch.float64).eval()
+    solver = DlNet(trained=network, feed="measurement", keep_measured=False)
+    assert torch.equal(solver.solve(scratched).image, solver.solve(p).image)
+
+
+def test_what_sees_everything_is_no_reason_to_keep_it():
+    """The measurement would be the answer."""
+    p = problem("identity", Space((3, 16, 16), torch.float64))
+    network = ContextEncoder(size=16, width=2).build(seed=0, dtype=torch.float64).eval()
+    assert not torch.equal(DlNet(trained=network).solve(p).image, p.measurement)
+
+
+def test_nothing_is_kept_in_training():
+    """The network is to learn to give back what it is shown, as the paper's do."""
+    spec = ContextEncoder(size=16, width=2)
+    assert DlNet(network=spec).for_training(seed=0).keep_measured is False
+    assert DlNet(network=spec, keep_measured=True).for_training(seed=0).keep_measured is True
 
 
 def test_faces_are_completed_better_than_by_filling():
@@ -117,7 +145,7 @@ def test_faces_are_completed_better_than_by_filling():
     mask = torch.ones(1, 64, 64)
     mask[:, 22:42, 24:44] = 0
     op = build_operator("mask", {"mask": mask}, x_space=Space((3, 64, 64)))
-    found = wellposed.solve(op(x), op=op, solver="dlnet", solver_params={"keep_measured": True})
+    found = wellposed.solve(op(x), op=op, solver="dlnet")
     assert "inpainting_faces_small" in found.provenance.solver
     assert float(wellposed.psnr(found.image, x)) > float(
         wellposed.psnr(op.initial_estimate(op(x)), x)
