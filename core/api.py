@@ -325,7 +325,7 @@ def _device(device: str | torch.device) -> torch.device | None:
     try:
         found = torch.device(device)
         torch.empty(0, device=found)
-    except (RuntimeError, AssertionError) as error:
+    except (RuntimeError, AssertionError, TypeError) as error:
         raise ParameterError(
             f"device {device!r} cannot be used here: {str(error).splitlines()[0]}. "
             "Take 'auto' or 'cpu'."

@@ -24,7 +24,7 @@ from wellposed.registry.errors import located, suggestion
 
 from .algebra import Composed
 from .api import Pipeline, check_seed, pipeline, simulate
-from .edge import register_types
+from .edge import _load_operator, check_kind, register_types
 from .errors import ParameterError
 from .files import write_bytes
 from .solver import Callback
@@ -123,6 +123,7 @@ def problem_from(data: Mapping[str, Any], *, solver_needed: bool = True) -> Prob
     _check_operators(given["op"])
     for kind in ("solver", "prior", "noise"):
         if kind in given:
+            check_kind(kind, given[kind])
             reg.build(None, kind, given[kind], path=kind)
     _check_conditions(given.get("conditions"))
     _check_device(given.get("device", "auto"))
@@ -175,10 +176,8 @@ def _check_operator(given: Any, path: str) -> None:
             "belong under 'params'",
             where=path,
         )
-    registry = reg.default_registry()
     with located(path):
-        bilinear = name in {s.name for s in registry.specs("bilinear")}
-        cls = registry.load("bilinear" if bilinear else "operator", name)
+        cls = _load_operator(name)
     params = {} if isinstance(given, str) else given.get("params") or {}
     inside = f"{path}.params"
     typed = reg.structure_params(cls, params, path=inside, name=name)

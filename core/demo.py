@@ -21,6 +21,7 @@ from torch import Tensor
 
 from .config import problem_from
 from .errors import ImageFileError, ParameterError, WellposedError
+from .files import check_place
 from .metrics import psnr, ssim
 from .operator import ForwardOperator
 from .progress import SolveProgress, solve_progress
@@ -31,6 +32,7 @@ from .solution import Solution, Status
 __all__ = ["Case", "load_cases", "run_case", "run_demo"]
 
 _QUICK_SIZE: Final = 96
+_TITLE: Final = "wellposed: demonstration"
 _INTRO: Final = (
     "Each picture was degraded by the operator named, and restored from nothing but that "
     "measurement. PSNR and SSIM compare with the true picture; the baseline is the operator's "
@@ -131,6 +133,12 @@ def run_demo(
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ImageFileError(f"cannot make the folder {folder}: {error.strerror}.") from error
+    target = folder / "index.html"
+    check_place(target)
+    if target.exists() and _TITLE not in target.read_text("utf-8", "replace"):
+        raise ImageFileError(
+            f"{target} exists already, and is no report of the demo; name another."
+        )
     outcomes = []
     with solve_progress(len(chosen)) as bar:
         for case in chosen:
@@ -139,8 +147,8 @@ def run_demo(
             bar.end()
     (console or Console()).print(_table(outcomes))
     page = write_report(
-        folder / "index.html",
-        "wellposed: demonstration",
+        target,
+        _TITLE,
         [_entry(o) for o in outcomes],
         intro=_INTRO,
     )

@@ -19,10 +19,11 @@ from wellposed.registry.errors import located
 
 from .bilinear import BilinearOperator
 from .conditions import ConditionMaker
-from .errors import IncompatibleError, ParameterError, ShapeError
+from .errors import BrokenPluginError, IncompatibleError, ParameterError, ShapeError
 from .kernel import Kernel
 from .network import NetworkSpec
 from .noise import Noise
+from .nonlinear import NonlinearOperator
 from .operator import ForwardOperator
 from .prior import Prior
 from .problem import AnyOperator
@@ -36,6 +37,7 @@ __all__ = [
     "build_operator",
     "build_prior",
     "build_solver",
+    "check_kind",
     "register_types",
 ]
 
@@ -45,6 +47,9 @@ _DTYPES = {
     "complex64": torch.complex64,
     "complex128": torch.complex128,
 }
+_BASES = {"solver": Solver, "prior": Prior, "noise": Noise}
+# A name with one of these was meant as a file, not as a kernel.
+_FILES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".mat", ".npz", ".pt")
 Given = Any  # a name, {name:, params:}, or an object
 
 
@@ -54,6 +59,7 @@ def register_types() -> None:
     reg.register_type(Tensor, _tensor_from)
     reg.register_type(torch.dtype, _dtype_from)
     reg.register_unstructure(Tensor, _tensor_to_data)
+    reg.register_unstructure(np.ndarray, _array_to_data)
     reg.register_unstructure(torch.dtype, lambda d: str(d).removeprefix("torch."))
     reg.register_component_type(ForwardOperator, "operator")
     reg.register_component_type(BilinearOperator, "bilinear")
@@ -129,7 +135,8 @@ def build_operator(
 
     A sequence of operators is their composition, the first being applied last, as in `A @ B`; the
     last may be bilinear.
-    Raises: ShapeError when no picture gives a measurement of `y_space`.
+    Raises: ShapeError when no picture gives a measurement of `y_space`; ParameterError for a name
+    without a space.
     """
     register_types()
     if isinstance(given, Sequence) and not isinstance(given, str):
@@ -142,6 +149,11 @@ def build_operator(
         if params:
             raise ParameterError("op_params go with an operator's name; an object has its own.")
         return given  # type: ignore[no-any-return]
+    if x_space is None and y_space is None:
+        raise ParameterError(
+            "an operator by name needs a size: give x_space=Space((C, H, W)), that of the "
+            "picture, or y_space=, that of the measurement."
+        )
     name, values = _name_and_params("op", given, params)
     cls = _load_operator(name)
     typed = reg.structure_params(cls, values, path="op.params")
@@ -216,7 +228,29 @@ def _built(kind: str, base: type, given: Given, params: Mapping[str, Any] | None
                 f"got {type(given).__name__}."
             )
         return given
+    check_kind(kind, given)
     return reg.build(default_registry(), kind, given, path=kind, params=params)
+
+
+def check_kind(kind: str, given: Given) -> None:
+    """Check that a solver, prior or noise model by name is what its plugin declares it to be.
+
+    Raises: BrokenPluginError; UnknownComponent and AmbiguousName.
+    """
+    name = given.get("name") if isinstance(given, Mapping) else given
+    if isinstance(name, str):
+        with located(kind):
+            cls = default_registry().load(kind, name)
+            _check_class(f"{kind} {name!r}", cls, _BASES[kind])
+
+
+def _check_class(what: str, cls: type, *bases: type) -> None:
+    if not issubclass(cls, bases):
+        wanted = " or ".join(base.__name__ for base in bases)
+        raise BrokenPluginError(
+            f"{what} is the class {cls.__name__}, which is no {wanted}: its plugin declares it "
+            "wrongly. `wellposed check` tells its author more."
+        )
 
 
 def _name_and_params(
@@ -235,24 +269,51 @@ def _name_and_params(
 def _load_operator(name: str) -> Any:
     registry = default_registry()
     bilinear = {s.name for s in registry.specs("bilinear")}
-    return registry.load("bilinear" if name in bilinear else "operator", name)
+    cls = registry.load("bilinear" if name in bilinear else "operator", name)
+    if issubclass(cls, NonlinearOperator):
+        raise IncompatibleError(
+            f"operator {name!r} is nonlinear, and cannot be sized for a picture by its name; "
+            "give the object."
+        )
+    _check_class(f"operator {name!r}", cls, ForwardOperator, BilinearOperator)
+    return cls
 
 
 def _tensor_from(value: object) -> Tensor | Kernel:
-    """Read a tensor from nested lists, a number, `{npy: file}`; a name stands for a kernel."""
+    """Read numbers that are all finite, see `_numbers_from`; a tensor is taken as it is."""
     if isinstance(value, (Tensor, Kernel)):
         return value
+    found = _numbers_from(value)
+    if isinstance(found, Tensor) and not bool(found.isfinite().all()):
+        raise ParameterError("expected finite numbers; got NaN or infinity among them.")
+    return found
+
+
+def _numbers_from(value: object) -> Tensor | Kernel:
+    """Read a tensor from nested lists, a number, `{npy: file}` or `{picture: file}`; a name stands
+    for a kernel.
+    """
     if isinstance(value, np.ndarray):
         return torch.from_numpy(np.ascontiguousarray(value))
     if isinstance(value, Mapping) and set(value) == {"npy"}:
         return _tensor_from_file(value["npy"])
+    if isinstance(value, Mapping) and set(value) == {"picture"}:
+        return _tensor_from_picture(value["picture"])
     if isinstance(value, Mapping) and set(value) == {"data", "dtype"}:
         return _tensor_from_data(value)
     if isinstance(value, str) and value.endswith(".npy"):
         return _tensor_from_file(value)
+    if isinstance(value, str) and value.lower().endswith(_FILES):
+        raise ParameterError(
+            f"expected numbers, a .npy file or the name of a kernel; got the file {value!r}. A "
+            "mask is read from a picture by {picture: FILE}, a kernel from .png and .mat by "
+            "{name: file, params: {path: FILE}}; save anything else with numpy.save."
+        )
     if isinstance(value, (str, Mapping)):
         kernel: Kernel = reg.build(default_registry(), "kernel", value, path="")
         return kernel
+    if isinstance(value, bool):  # a list of them is a mask, but no number is meant by one alone
+        raise ParameterError(f"expected numbers; got {value}.")
     try:
         return torch.tensor(value, dtype=torch.float64).float()
     except (TypeError, ValueError, RuntimeError) as error:
@@ -275,6 +336,16 @@ def _tensor_from_file(file: object) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(array))
 
 
+def _tensor_from_picture(file: object) -> Tensor:
+    """Read a picture as numbers in [0, 1], `(C, H, W)`; one channel where all are the same."""
+    from .images import read
+
+    if not isinstance(file, (str, Path)):
+        raise ParameterError(f"picture expects a path; got {type(file).__name__}.")
+    found = read(file).tensor
+    return found[:1] if bool((found == found[:1]).all()) else found
+
+
 def _tensor_from_data(value: Mapping[str, Any]) -> Tensor:
     """Read what `_tensor_to_data` wrote: exact, complex numbers as pairs."""
     dtype = getattr(torch, str(value["dtype"]), None)
@@ -293,6 +364,10 @@ def _tensor_to_data(value: Tensor) -> dict[str, Any]:
     dtype = str(value.dtype).removeprefix("torch.")
     flat = torch.view_as_real(value.to(torch.complex128)) if value.is_complex() else value
     return {"data": flat.tolist(), "dtype": dtype}
+
+
+def _array_to_data(value: np.ndarray) -> dict[str, Any]:
+    return _tensor_to_data(torch.from_numpy(np.ascontiguousarray(value)))
 
 
 def _dtype_from(value: object) -> torch.dtype:

@@ -7,6 +7,7 @@ orientation and colour profiles exist only here.
 from __future__ import annotations
 
 import os
+import warnings
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,7 +20,17 @@ from .errors import DtypeError, ImageFileError, ParameterError, ShapeError
 from .files import write_bytes
 from .rasters import Raster, check_size, decode, from_pil, load_npy
 
-__all__ = ["SUFFIXES", "Picture", "check_target", "read", "to_tensor", "write"]
+__all__ = [
+    "LEAST",
+    "MOST",
+    "SUFFIXES",
+    "Picture",
+    "check_like",
+    "check_target",
+    "read",
+    "to_tensor",
+    "write",
+]
 
 # What each format holds: bits per value, and whether transparency.
 _BITS: Final[dict[str, tuple[int, ...]]] = {
@@ -35,6 +46,9 @@ _BITS: Final[dict[str, tuple[int, ...]]] = {
 _OPAQUE: Final = (".jpg", ".jpeg", ".bmp")
 SUFFIXES: Final = tuple(_BITS)
 """The suffixes of the formats that are written."""
+LEAST, MOST = -0.5, 1.5
+"""Values beyond are no ringing at an edge: they were never meant to be a picture in [0, 1]."""
+_LOST: Final = 0.5  # the share of such values from which on a picture is not what was meant
 
 
 @attrs.frozen(eq=False, kw_only=True)
@@ -78,15 +92,22 @@ def to_tensor(obj: Any) -> Tensor:
     float32. Complex arrays, of MRI for instance, are (H, W) or (C, H, W). A path that ends in
     `.npy` holds a measurement as it is, in the order of tensors: (H, W) or (*batch, C, H, W).
 
-    Raises: ImageFileError for a file; ShapeError, DtypeError, ParameterError for an array.
+    Raises: ImageFileError for a file; ShapeError, DtypeError, ParameterError for an array, also
+    for one of 1 or 3 rows and more than 4 channels, which is a (C, H, W) in the wrong order.
     """
     if isinstance(obj, (str, os.PathLike)):
         path = Path(obj)
         if path.suffix.lower() == ".npy":
             return _from_array(load_npy(path), str(path), channels_last=False)
         return read(path).tensor
+    if isinstance(obj, np.ma.MaskedArray) and np.ma.is_masked(obj):
+        raise ParameterError(
+            f"the array masks {int(np.ma.getmaskarray(obj).sum())} of {obj.size} values. Give "
+            "obj.filled(0) and op='mask' with mask=~numpy.ma.getmaskarray(obj)."
+        )
     if isinstance(obj, np.ndarray):
-        return _from_array(obj, "the array", channels_last=obj.dtype.kind != "c")
+        plain = np.asarray(obj)  # numpy.matrix stays two-dimensional in every indexing
+        return _from_array(plain, "the array", channels_last=plain.dtype.kind != "c")
     if _is_pil(obj):
         raster = from_pil(obj, "the picture")
         return _finite(_scaled(raster.pixels, raster.top), "the picture")
@@ -111,6 +132,7 @@ def write(
     colour profile and EXIF block. A TIFF with `bits=32` holds float32 without clipping and any
     number of channels; `.npy` holds the tensor as it is.
 
+    Warns: UserWarning when most of the picture lies far outside [0, 1], and is lost by clipping.
     Shapes: tensor (C, H, W), C 1 or 3 except for TIFF and .npy; batch axes of size 1 may lead.
     Raises: ImageFileError when the format cannot hold it or the file cannot be written (nothing
     of it remains then); ShapeError for a batch; ParameterError for bits that the format lacks.
@@ -126,6 +148,8 @@ def write(
     tensor = _one_picture(tensor, suffix)
     alpha = None if like is None else _alpha_for(tensor, like, path, suffix)
     depth = _depth(bits, like, suffix, tensor.shape[0])
+    if depth < 32:
+        _warn_of_clipping(tensor, path)
     from .encoding import encode
 
     data = encode(
@@ -157,6 +181,19 @@ def check_target(path: Path, bits: int | None = None) -> None:
     raise ParameterError(
         f"{suffix} holds {' or '.join(map(str, possible))} bits per value; got bits={bits}."
         + (" Write .png or .tif." if bits == 16 else "")
+    )
+
+
+def check_like(path: Path, like: Picture) -> None:
+    """Check, before the work is done, that the format of a path holds what goes with a picture.
+
+    Raises: ImageFileError for transparency that it cannot hold.
+    """
+    if like.alpha is None or path.suffix.lower() not in _OPAQUE or bool((like.alpha >= 1).all()):
+        return
+    raise ImageFileError(
+        f"cannot write {path}: the picture is partly transparent, which {path.suffix.lower()} "
+        "cannot hold. Write .png, .tif or .webp."
     )
 
 
@@ -208,6 +245,12 @@ def _from_array(array: np.ndarray, what: str, *, channels_last: bool) -> Tensor:
             f"{what} must have shape {order}, no size 0; got {array.shape}. "
             "A batch of pictures is given as a tensor (B, C, H, W)."
         )
+    if channels_last and array.ndim == 3 and array.shape[0] in (1, 3) and array.shape[2] > 4:
+        raise ShapeError(
+            f"{what} must have shape (H, W) or (H, W, C); got {array.shape}, which looks like "
+            "(C, H, W). Give it as a tensor, torch.from_numpy(array), or move its first axis to "
+            "the end: numpy.moveaxis(array, 0, -1)."
+        )
     check_size(array.shape, what)
     if array.ndim == 2:
         array, channels_last = array[..., None], True
@@ -251,15 +294,8 @@ def _one_picture(tensor: Tensor, suffix: str) -> Tensor:
 
 
 def _alpha_for(tensor: Tensor, like: Picture, path: Path, suffix: str) -> Tensor | None:
-    alpha = like.alpha
-    if alpha is None or bool((alpha >= 1).all()):
-        return None if suffix in _OPAQUE else _resized(alpha, tensor)
-    if suffix in _OPAQUE:
-        raise ImageFileError(
-            f"cannot write {path}: the picture is partly transparent, which {suffix} cannot hold. "
-            "Write .png, .tif or .webp."
-        )
-    return _resized(alpha, tensor)
+    check_like(path, like)
+    return None if suffix in _OPAQUE else _resized(like.alpha, tensor)
 
 
 def _resized(alpha: Tensor | None, tensor: Tensor) -> Tensor | None:
@@ -267,6 +303,18 @@ def _resized(alpha: Tensor | None, tensor: Tensor) -> Tensor | None:
         return alpha
     size = tuple(tensor.shape[-2:])
     return torch.nn.functional.interpolate(alpha[None], size, mode="bilinear", antialias=True)[0]
+
+
+def _warn_of_clipping(tensor: Tensor, path: Path) -> None:
+    lost = ((tensor < LEAST) | (tensor > MOST)).double().mean()
+    if float(lost) > _LOST:
+        low, high = float(tensor.min()), float(tensor.max())
+        warnings.warn(
+            f"{float(lost):.0%} of the values of {path} are lost: the picture goes from {low:.3g} "
+            f"to {high:.3g}, and is clipped to [0, 1]. Divide it by its largest possible value, or "
+            "write .npy, or .tif with 32 bits, which hold it as it is.",
+            stacklevel=3,
+        )
 
 
 def _depth(bits: int | None, like: Picture | None, suffix: str, channels: int) -> int:

@@ -174,8 +174,8 @@ def _decoded(file: BinaryIO, path: Path) -> Raster:
         check_size(_png_size(head), path)
     if kind is None:
         raise ImageFileError(
-            f"{path} is {'empty' if not head else 'not a picture'}: expected the content of a PNG, "
-            "JPEG, TIFF, WebP or BMP file (or a .npy array)."
+            f"{path} is {'empty' if not head else 'not a picture that is read here'}: expected "
+            "the content of a PNG, JPEG, TIFF, WebP or BMP file (or a .npy array)."
         )
     if kind == "TIFF":
         from .tiff import decode_tiff

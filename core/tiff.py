@@ -22,6 +22,7 @@ _ASSOCIATED, _UNASSOCIATED = 1, 2
 def decode_tiff(file: BinaryIO, path: Path) -> Raster:
     """Read the picture of a TIFF file that holds one.
 
+    Pages that are marked as a smaller version of the picture are left alone.
     Raises: ImageFileError for stacks of pages, and for colour models without a plain meaning.
     """
     import tifffile
@@ -34,6 +35,12 @@ def decode_tiff(file: BinaryIO, path: Path) -> Raster:
                 "save the stack as .npy in the order (C, H, W)."
             )
         page: Any = pages[0]
+        rest: list[Any] = list(tif.pages[1:])
+        others = sum(not p.is_reduced for p in rest)  # a preview is no further picture
+        if others:
+            raise ImageFileError(
+                f"{path} holds {1 + others} pages of several kinds; expected one picture. Split it."
+            )
         check_size(page.shape, path)
         _check_whole(page, file, path)
         return _raster(page, np.asarray(page.asarray()), path)

@@ -64,7 +64,21 @@ def test_commands_are_understood(line):
         assert option in shown.output, f"{line}: {option}"
 
 
-@pytest.mark.parametrize("block", re.findall(r"```yaml\n(.*?)```", README, re.DOTALL))
+def yaml_blocks(*, problems: bool) -> list[str]:
+    found = re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)
+    return [block for block in found if block.startswith("op:") == problems]
+
+
+@pytest.mark.parametrize("block", yaml_blocks(problems=True))
+def test_problem_files_are_understood(block, tmp_path):
+    from wellposed.config import load_problem
+
+    path = tmp_path / "problem.yaml"
+    path.write_text(block)
+    assert load_problem(path).pipeline()
+
+
+@pytest.mark.parametrize("block", yaml_blocks(problems=False))
 def test_recipes_are_understood(block, tmp_path):
     from wellposed.training.recipe import load_recipe
 

@@ -124,3 +124,16 @@ def test_what_fails_half_way_leaves_nothing(tmp_path, monkeypatch):
     with pytest.raises(ParameterError, match=r"cannot write a plugin to .*No space left"):
         new_plugin(tmp_path / "acme", "acme")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["numpy", "Torch", "typing-extensions"])
+def test_no_installed_package_is_replaced(tmp_path, name):
+    with pytest.raises(ParameterError, match="is installed already, and the plugin would take its"):
+        new_plugin(tmp_path / "x", name)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_beside_is_no_installed_package(tmp_path, monkeypatch):
+    (tmp_path / "acme").mkdir()
+    monkeypatch.syspath_prepend(tmp_path)
+    assert new_plugin(tmp_path / "acme", "acme")

@@ -39,7 +39,7 @@ def describe_component(spec: ComponentSpec, console: Console) -> None:
         "source": spec.source,
         "from": f"{spec.dist} {spec.version}".strip() + f", {spec.target}",
         "tags": ", ".join(spec.tags),
-        "needs to be installed": ", ".join(spec.extras),
+        "needs": f"pip install '{spec.dist}[{','.join(spec.extras)}]'" if spec.extras else "",
         "note": spec.note,
         **_facts(class_),
     }
@@ -62,7 +62,8 @@ def _print_parameters(class_: type, console: Console) -> None:
     for p in schema_of(class_):
         default = "required" if p.required else _shown(p.default)
         unit = f" [{p.unit}]" if p.unit else ""
-        choices = f" One of {', '.join(map(repr, p.choices))}." if p.choices else ""
+        stop = "" if f"{p.doc}{unit}".endswith((".", "?", "!")) else "."
+        choices = f"{stop} One of {', '.join(map(repr, p.choices))}." if p.choices else ""
         table.add_row(*(Text(t) for t in (p.name, p.type, default, f"{p.doc}{unit}{choices}")))
     console.print()
     if table.row_count:
@@ -100,10 +101,18 @@ def _solver_facts(class_: type[Solver]) -> dict[str, str]:
     prior = " or ".join(t.__name__ for t in needs.priors) or "none"
     if needs.priors:
         prior += " (optional)" if needs.prior_optional else ""
-        prior += f"; without one: {class_.default_prior}" if class_.default_prior else ""
+        prior += f"; without one: {_named(class_.default_prior)}" if class_.default_prior else ""
         prior += f". Fitting: {', '.join(_fitting_priors(needs.priors)) or 'none installed'}"
     noise = "Gaussian, or none given" if needs.quadratic else "any"
     return {"needs operator": wanted, "needs prior": prior, "noise": noise}
+
+
+def _named(given: Any) -> str:
+    """Return a component as text: `tv, weight=0.002`."""
+    if isinstance(given, str):
+        return given
+    params = (given.get("params") or {}).items()
+    return ", ".join([str(given["name"]), *(f"{key}={value!r}" for key, value in params)])
 
 
 def _fitting_priors(kinds: tuple[type[Prior], ...]) -> list[str]:
@@ -120,13 +129,13 @@ def _fitting_priors(kinds: tuple[type[Prior], ...]) -> list[str]:
 
 
 def _operator_facts(class_: type[ForwardOperator]) -> dict[str, str]:
+    op = _default_instance(class_)
     declared = [
-        text
+        text + _unless_true(op, name)
         for name, text in _CLOSED.items()
         if getattr(class_, name) is not getattr(ForwardOperator, name)
     ]
     facts = {"structure": "; ".join(declared) or "none declared"}
-    op = _default_instance(class_)
     if op is None:
         return facts
     sizes = f"{op.in_space.shape} -> {op.out_space.shape}"
@@ -135,6 +144,13 @@ def _operator_facts(class_: type[ForwardOperator]) -> dict[str, str]:
         "for a picture": f"{sizes}, {op.out_space.dtype}".replace("torch.", ""),
         "data_prox": "closed form" if op.has_closed_prox else "conjugate gradients",
     }
+
+
+def _unless_true(op: ForwardOperator | None, name: str) -> str:
+    """Return a remark where a structure is declared that the defaults do not have."""
+    if op is None or name == "_data_prox" or getattr(op, name)() is not None:
+        return ""
+    return " (not by default)"
 
 
 def _default_instance(class_: Any) -> ForwardOperator | None:

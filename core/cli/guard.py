@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn, ParamSpec
 
 import typer
@@ -13,7 +15,16 @@ from wellposed.registry.errors import WellposedError
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["FAILED", "INTERRUPTED", "USAGE", "Debug", "console", "fail", "guarded"]
+__all__ = [
+    "FAILED",
+    "INTERRUPTED",
+    "USAGE",
+    "Debug",
+    "console",
+    "fail",
+    "gathered_warnings",
+    "guarded",
+]
 
 FAILED: Final = 1
 """Exit code of checks that did not pass."""
@@ -43,6 +54,10 @@ def guarded(command: Callable[P, None]) -> Callable[P, None]:
         except BrokenPipeError:  # `wellposed list | head`
             sys.stderr.close()
             raise typer.Exit(0) from None
+        except OSError as error:  # a name that is too long, a folder that may not be looked into
+            if kwargs.get("debug") or error.filename is None:
+                raise
+            fail(f"{error.filename}: {error.strerror}.")
 
     return run
 
@@ -54,6 +69,24 @@ def fail(message: str, code: int = USAGE) -> NoReturn:
     """
     typer.echo(f"Error: {message}", err=True)
     raise typer.Exit(code)
+
+
+@contextmanager
+def gathered_warnings(category: type[Warning]) -> Iterator[list[str]]:
+    """Give the texts of all warnings of a category, which are not shown by themselves."""
+    texts: list[str] = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", category)
+        before = warnings.showwarning
+
+        def show(message: Any, kind: Any, *place: Any, **more: Any) -> None:
+            if issubclass(kind, category):
+                texts.append(str(message))
+            else:
+                before(message, kind, *place, **more)
+
+        warnings.showwarning = show  # type: ignore[assignment]  # its arguments are passed on
+        yield texts
 
 
 def console(**options: Any) -> Console:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import importlib.metadata
 import platform
+import textwrap
 from typing import Annotated
 
 import typer
@@ -13,6 +14,8 @@ from wellposed.registry import default_registry
 from .guard import Debug, console, guarded
 
 __all__ = ["info", "list_components", "plugins", "version"]
+
+_SLOW = 1.0  # seconds that a manifest takes, which any listing and any command waits for
 
 
 @guarded
@@ -35,6 +38,13 @@ def list_components(
         notes = [f"[{', '.join(spec.extras)}]"] if spec.extras else []
         rows.append([spec.kind, *names, " ".join([*notes, spec.note]).strip()])
     _table(["kind", "name", "summary", ""], rows)
+    for plugin in registry.plugins():
+        if plugin.seconds > _SLOW:
+            typer.echo(
+                f"plugin {plugin.entry_point} of {plugin.dist} took {plugin.seconds:.1f} s to "
+                "load; tell its author that a manifest imports nothing heavy.",
+                err=True,
+            )
     if registry.broken:
         typer.echo(
             f"{len(registry.broken)} plugin(s) failed to load: run `wellposed plugins`.", err=True
@@ -70,7 +80,7 @@ def plugins(debug: Debug = False) -> None:
     _table(["distribution", "version", "plugin", "components", "loading"], rows)
     for broken in registry.broken:
         typer.echo(f"\nFAILED  {broken.entry_point or broken.dist} (of {broken.dist})")
-        typer.echo(f"        {broken.error}")
+        typer.echo(textwrap.indent(broken.error, " " * 8))
 
 
 @guarded

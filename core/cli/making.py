@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -32,7 +33,7 @@ def check(
         subjects = [(spec.kind, reference(spec)) for spec in specs_called(name, kind)]
     failed = sum(_check_one(*subject) for subject in subjects)
     if failed:
-        typer.echo(f"{failed} checks failed.", err=True)
+        typer.echo(f"{failed} check{'s' * (failed > 1)} failed.", err=True)
         raise typer.Exit(FAILED)
 
 
@@ -43,7 +44,7 @@ def _check_one(kind: str, name: str) -> int:
     except ModuleNotFoundError as error:
         from ..errors import BrokenPluginError
 
-        install = "pip install wellposed[testing]"
+        install = "pip install 'wellposed[testing]'"
         raise BrokenPluginError(
             f"the kit needs {error.name}, which is not installed: {install}", install=install
         ) from error
@@ -51,8 +52,9 @@ def _check_one(kind: str, name: str) -> int:
     total = failed = 0
     for result in iter_checks(kind, name):
         word = "passed" if result.passed else "FAILED"
+        word = "skipped" if result.passed and result.message else word
         typer.echo(f"  {word}  {result.name.removeprefix('test_')}  ({result.seconds:.2f} s)")
-        if not result.passed:
+        if result.message:
             typer.echo("\n".join(f"      {line}" for line in result.message.splitlines()))
         total, failed = total + 1, failed + (not result.passed)
     typer.echo(f"  {total - failed} of {total} checks passed")
@@ -64,7 +66,7 @@ def demo(
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the report.")] = Path(
         "wellposed-demo"
     ),
-    quick: Annotated[bool, typer.Option("--quick", help="Small pictures and few steps.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="Small pictures.")] = False,
     only: Annotated[
         list[str] | None, typer.Option("--only", help="Only the cases whose title holds this.")
     ] = None,
@@ -76,7 +78,7 @@ def demo(
     page, failures = run_demo(out, quick=quick, only=only or (), console=console())
     typer.echo(f"report: {page}")
     if failures:
-        typer.echo(f"{failures} cases failed.", err=True)
+        typer.echo(f"{failures} case{'s' * (failures > 1)} failed.", err=True)
         raise typer.Exit(FAILED)
 
 
@@ -94,4 +96,5 @@ def new_plugin(
     for path in make(folder, name or folder.resolve().name):
         typer.echo(path)
     place = folder if folder.is_absolute() else f"./{folder}"  # pip takes a bare name for a package
-    typer.echo(f"\nNow: pip install -e '{place}[test]' && python -m pytest {place}")
+    tests = shlex.quote(str(place))
+    typer.echo(f"\nNow: pip install -e {shlex.quote(f'{place}[test]')} && python -m pytest {tests}")

@@ -17,13 +17,16 @@ def specs_called(name: str, kind: str | None = None) -> list[ComponentSpec]:
     if kind is not None:
         return [registry.spec(kind, name)]
     bare = name.rpartition("/")[2]
-    kinds = [k for k in KINDS if any(s.name == bare for s in registry.specs(k))]
+    later = {s.kind for s in registry.specs() if s.kind not in KINDS}  # of a newer wellposed
+    kinds = [k for k in (*KINDS, *sorted(later)) if any(s.name == bare for s in registry.specs(k))]
     found = [registry.spec(k, name) for k in kinds]
     if not found:
         known = sorted({registry.reference(s) for s in registry.specs()})
+        broken = len(registry.broken)
+        text = f"; {broken} plugin(s) failed to load: run `wellposed plugins`" if broken else ""
         raise UnknownComponent(
             f"no component is called {name!r}.{suggestion(name, known)} "
-            "`wellposed list` shows all of them",
+            f"`wellposed list` shows all of them{text}",
             name=name,
             suggestions=close_names(name, known),
             available=known,

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..errors import ImageFileError, ParameterError
+from ..files import check_place
 from ..images import SUFFIXES, check_target
 
-__all__ = ["plan", "plan_kernels", "refuse_overwriting"]
+__all__ = ["plan", "plan_kernels", "plan_report", "refuse_overwriting"]
 
 
 def plan(
@@ -37,6 +38,7 @@ def plan(
         )
     for target in targets:
         check_target(target, bits)
+        check_place(target)
     refuse_overwriting(targets, inputs, force=force)
     return targets
 
@@ -69,8 +71,25 @@ def plan_kernels(
             f"{', '.join(both)} would be both a picture and its kernel; give --save-kernel "
             "another name."
         )
+    for file in files:
+        check_place(file)
     refuse_overwriting(files, inputs, force=force)
     return targets
+
+
+def plan_report(
+    report: Path | None, inputs: Sequence[Path], pictures: Sequence[Path], *, force: bool
+) -> None:
+    """Check that a report can be written, where there is to be one.
+
+    Raises: ParameterError, ImageFileError.
+    """
+    if report is None:
+        return
+    if report.resolve() in {p.resolve() for p in pictures}:
+        raise ParameterError(f"{report} would be both a picture and the report; name another.")
+    check_place(report)
+    refuse_overwriting([report], inputs, force=force)
 
 
 def refuse_overwriting(targets: Sequence[Path], inputs: Sequence[Path], *, force: bool) -> None:

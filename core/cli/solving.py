@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .guard import USAGE, Debug, guarded
+from .guard import USAGE, Debug, gathered_warnings, guarded
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -49,9 +49,17 @@ def solve(
     solver_params: Annotated[
         Names | None, typer.Option("-s", metavar="KEY=VALUE", help="A parameter of the solver.")
     ] = None,
-    prior: Annotated[str | None, typer.Option("--prior", help="The prior.")] = None,
+    prior: Annotated[
+        str | None,
+        typer.Option("--prior", help="The prior; null for the solver's own, if it has one."),
+    ] = None,
     prior_params: Annotated[
-        Names | None, typer.Option("-r", metavar="KEY=VALUE", help="A parameter of the prior.")
+        Names | None,
+        typer.Option(
+            "-r",
+            metavar="KEY=VALUE",
+            help="A parameter of the prior, given or the solver's own.",
+        ),
     ] = None,
     noise: NoiseName = None,
     noise_params: NoiseParams = None,
@@ -92,20 +100,20 @@ def solve(
     """
     from ..config import problem_from
     from .given import conditions_from
-    from .outputs import plan, plan_kernels, refuse_overwriting
+    from .outputs import plan, plan_kernels, plan_report
 
     data = _problem(config, op, op_params, noise, noise_params, device, seed)
     _merge(data, "solver", solver, solver_params, "-s")
-    _merge(data, "prior", prior, prior_params, "-r")
+    _check_named(data, "op", "solver")
+    _merge_prior(data, prior, prior_params)
     if conditions:
         data["conditions"] = {**(data.get("conditions") or {}), **conditions_from(conditions)}
     pipe = problem_from(data).pipeline()
     targets = plan(images, out, tail="-restored", bits=bits, force=force)
-    if report is not None:
-        refuse_overwriting([report], images, force=force)
     kernels = plan_kernels(images, targets, save_kernel, force=force)
+    plan_report(report, images, targets, force=force)
     jobs = list(zip(images, targets, kernels, strict=True))
-    failed, entries = _solve_all(pipe, jobs, bits, report, data)
+    failed, entries, crash = _solve_all(pipe, jobs, bits, report, data)
     if report is not None:
         from ..report import write_report
 
@@ -115,6 +123,8 @@ def solve(
         typer.echo(f"{len(failed)} of {len(images)} pictures failed:", err=True)
         for name, message in failed:
             typer.echo(f"  {name}: {message}", err=True)
+        if crash is not None:
+            raise crash
         raise typer.Exit(USAGE)
 
 
@@ -141,6 +151,7 @@ def simulate(
     from .outputs import plan
 
     data = _problem(config, op, op_params, noise, noise_params, device, seed)
+    _check_named(data, "op")
     problem = problem_from(data, solver_needed=False)
     (target,) = plan([image], out, tail="-simulated", bits=bits, force=force)
     picture, tensor = _load(image)
@@ -185,19 +196,56 @@ def _merge(
         data[kind] = with_params(data.get(kind), parameters(texts, option), kind)
 
 
+def _merge_prior(data: dict[str, Any], prior: str | None, texts: Names | None) -> None:
+    """Put in the prior; its parameters alone change the one that the solver takes by itself."""
+    from ..edge import build_solver
+    from ..errors import ParameterError
+    from ..solver import usual_prior
+
+    if prior == "null":
+        prior = data["prior"] = None
+    if texts and prior is None and data.get("prior") is None:
+        built = build_solver(data["solver"])
+        data["prior"] = usual_prior(built)
+        if data["prior"] is None:
+            raise ParameterError(
+                f"expected a prior that they belong to; {built.name} takes none by itself. Give "
+                "--prior NAME",
+                where="-r",
+            )
+    _merge(data, "prior", prior, texts, "-r")
+
+
+def _check_named(data: dict[str, Any], *kinds: str) -> None:
+    """Say how on the command line what every problem needs is given."""
+    from ..errors import ParameterError
+
+    missing = [kind for kind in kinds if data.get(kind) is None]
+    if missing:
+        options = " and ".join(f"--{kind} NAME" for kind in missing)
+        raise ParameterError(
+            f"expected {options}, or --config FILE with {' and '.join(missing)}; got neither. "
+            "`wellposed list` shows the names."
+        )
+
+
 def _solve_all(
     pipe: Pipeline,
     jobs: list[tuple[Path, Path, Path | None]],
     bits: int | None,
     report: Path | None,
     data: dict[str, Any],
-) -> tuple[list[tuple[Path, str]], list[Entry]]:
-    """Restore one picture after the other; what goes wrong with one does not stop the others."""
+) -> tuple[list[tuple[Path, str]], list[Entry], Exception | None]:
+    """Restore one picture after the other; what goes wrong with one does not stop the others.
+
+    The last is the first error that nobody expected, to be raised once all pictures had their turn.
+    """
     from ..errors import WellposedError
     from ..progress import solve_progress
 
     failed: list[tuple[Path, str]] = []
     entries: list[Entry] = []
+    crash: Exception | None = None
     with solve_progress(len(jobs)) as bar:
         for source, target, kernel in jobs:
             bar.begin(source.name)
@@ -205,11 +253,14 @@ def _solve_all(
                 one = (source, target, kernel)
                 entry = _solve_one(pipe, one, bits, data, bar, report is not None)
                 entries += [entry] if entry else []
-            except WellposedError as error:
-                failed.append((source, str(error)))
-                bar.console.print(f"{source}: failed", markup=False)
+            except Exception as error:
+                expected = isinstance(error, WellposedError)
+                text = str(error) if expected else f"{type(error).__name__}: {error}"
+                failed.append((source, text))
+                crash = crash if crash or expected else error
+                bar.console.print(f"{source}: failed", markup=False, soft_wrap=True)
             bar.end()
-    return failed, entries
+    return failed, entries, crash
 
 
 def _solve_one(
@@ -220,22 +271,27 @@ def _solve_one(
     bar: SolveProgress,
     reported: bool,
 ) -> Entry | None:
-    from ..images import write
+    from ..images import check_like, write
     from ..solution import Status
     from .given import conditions_for
 
     source, target, kernel = job
     picture, tensor = _load(source)
+    if picture is not None:
+        check_like(target, picture)
     given = conditions_for(data.get("conditions"), source)
-    solution = pipe(tensor, conditions=given, callback=bar).require()
-    write(target, solution.image, bits=bits, like=picture)
-    if kernel is not None:
-        solution.save_kernel(kernel)
+    with gathered_warnings(UserWarning) as told:
+        solution = pipe(tensor, conditions=given, callback=bar).require()
+        write(target, solution.image, bits=bits, like=picture)
+        if kernel is not None:
+            solution.save_kernel(kernel)
+    for text in dict.fromkeys(told[:1] + told[-1:]):  # an inner solve may warn in every step
+        bar.console.print(f"{source}: {text}", markup=False, soft_wrap=True)
     steps, seconds = int(solution.steps.max()), solution.provenance.seconds
     taken = f"{solution.status} in {steps} steps, {seconds:.2f} s"
     if solution.status is Status.DIRECT:
         taken = f"{seconds:.2f} s"
-    bar.console.print(f"{source} -> {target}: {taken}", markup=False)
+    bar.console.print(f"{source} -> {target}: {taken}", markup=False, soft_wrap=True)
     if not reported:
         return None
     from ..report import entry_of
@@ -255,12 +311,13 @@ def _load(path: Path) -> tuple[Picture | None, Tensor]:
 def _check_is_picture(measured: Tensor, target: Path) -> None:
     """Refuse to squeeze into [0, 1] what was never meant to be there."""
     from ..errors import ImageFileError
+    from ..images import LEAST, MOST
 
     hint = f"is no picture, which {target.suffix} holds; write .npy."
     if measured.is_complex():
         raise ImageFileError(f"cannot write {target}: a complex measurement {hint}")
     low, high = float(measured.min()), float(measured.max())
-    if low < -0.5 or high > 1.5:
+    if low < LEAST or high > MOST:
         raise ImageFileError(
             f"cannot write {target}: a measurement with values from {low:.3g} to {high:.3g} {hint}"
         )

@@ -82,11 +82,16 @@ def operators(names: Sequence[str], texts: Sequence[str]) -> Any:
 
 
 def with_params(given: Any, params: dict[str, Any], path: str) -> Any:
-    """Return a component with more parameters; those given last win."""
+    """Return a component with more parameters; those given last win.
+
+    Raises: ParameterError where there is no component, or a list of them.
+    """
     if not params:
         return given
     if given is None:
-        raise ParameterError(f"parameters ({', '.join(params)}) but no name", where=path)
+        raise ParameterError(
+            f"parameters ({', '.join(params)}) but no name; give --{path} NAME", where=path
+        )
     if isinstance(given, str):
         return {"name": given, "params": params}
     if not isinstance(given, dict):
@@ -95,7 +100,22 @@ def with_params(given: Any, params: dict[str, Any], path: str) -> Any:
             "has its own",
             where=path,
         )
-    return {**given, "params": {**(given.get("params") or {}), **params}}
+    return {**given, "params": _changed(given.get("params") or {}, params)}
+
+
+def _changed(old: Any, new: Any) -> Any:
+    """Return parameters with others put in; `kernel.params.length` changes the kernel there is."""
+    if not isinstance(old, dict) or not isinstance(new, dict):
+        return new
+    found = {**old, **new}
+    for key in old.keys() & new.keys():
+        known, value = old[key], new[key]
+        known = {"name": known} if isinstance(known, str) else known
+        if isinstance(known, dict) and "name" in known and isinstance(value, dict):
+            if set(value) == {"params"}:
+                inner = _changed(known.get("params") or {}, value["params"])
+                found[key] = {**known, "params": inner}
+    return found
 
 
 def _put(target: dict[str, Any], steps: list[str], value: Any, option: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.machinery
+import importlib.metadata
 import keyword
 import os
 import re
@@ -25,7 +27,8 @@ def new_plugin(folder: str | Path, name: str) -> list[Path]:
 
     The folder must not exist, or be empty; it appears complete or not at all. `name` becomes the
     distribution (with `-`) and the import package (with `_`).
-    Raises: ParameterError for a folder that holds something, or a name that no package can have.
+    Raises: ParameterError for a folder that holds something, or a name that no package can have, or
+    that one has already.
     """
     words = _words(name)
     target = Path(folder)
@@ -60,12 +63,35 @@ def _words(name: str) -> dict[str, str]:
         raise ParameterError(
             f"a plugin needs a name that Python can import, such as 'wellposed-acme'; got {name!r}."
         )
+    if _is_taken(package):
+        raise ParameterError(
+            f"a package {package!r} is installed already, and the plugin would take its place; "
+            "choose another name (--name)."
+        )
     short = package.removeprefix("wellposed_") or package
     return {
         "package": package,
         "distribution": package.replace("_", "-"),
         "component": f"{short}_binning",
     }
+
+
+def _is_taken(package: str) -> bool:
+    """Whether something else can be imported, or uninstalled, by that name; a plugin may come anew.
+
+    A folder that merely lies where Python was started is no package.
+    """
+    points = importlib.metadata.entry_points(group="wellposed")
+    if package in {point.module.partition(".")[0] for point in points}:
+        return False
+    found = importlib.machinery.PathFinder.find_spec(package)
+    if found is not None and found.origin is not None:
+        return True
+    try:
+        importlib.metadata.distribution(package)
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True
 
 
 def _check_free(target: Path) -> None:

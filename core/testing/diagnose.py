@@ -65,7 +65,8 @@ def _hint(op: ForwardOperator, matrix: Tensor, true: Tensor, back: Tensor) -> st
     scale = _scale(true, back)
     if _near(back, matrix.T) and matrix.is_complex():
         return "Hint: missing conjugate, this is A^T. "
-    if _near(back, scale * true) and abs(scale - 1) > _SAME:
+    # A single number is always scaled, whatever is wrong.
+    if true.numel() > 1 and _near(back, scale * true) and abs(scale - 1) > _SAME:
         return f"Hint: scaled, A^H is {abs(scale):.6g} times as large as it should be. "
     if matrix.shape[0] == matrix.shape[1] and _near(back, matrix):
         return "Hint: transposed kernel, A^H does what A does (the kernel is not flipped). "

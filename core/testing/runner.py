@@ -60,13 +60,17 @@ def kit_for(
 
 
 def check_names(kind: str) -> tuple[str, ...]:
-    """Return the names of the checks of a kind, in the order in which they run."""
+    """Return the names of the checks of a kind, in the order in which they run.
+
+    What a kind is about comes first, and what rests on it, or holds for all kinds, after it: the
+    first failure is the one to look at first.
+    """
     if kind not in KITS:
         raise ParameterError(
             f"there are no checks for the kind {kind!r}; expected one of {', '.join(KITS)}."
         )
     found: dict[str, None] = {}
-    for cls in reversed(KITS[kind].__mro__):
+    for cls in KITS[kind].__mro__:
         found |= dict.fromkeys(name for name in vars(cls) if name.startswith("test_"))
     return tuple(found)
 

@@ -152,3 +152,43 @@ def test_a_long_line_is_cut_in_a_terminal(monkeypatch, capsys):
     monkeypatch.setenv("COLUMNS", "20")
     looking._table(["a", "b"], [["x", "y" * 40]])
     assert max(map(len, capsys.readouterr().out.replace("\x1b[1m", "").splitlines())) <= 24
+
+
+def test_a_plugin_that_keeps_all_waiting_is_named(run, monkeypatch):
+    monkeypatch.setattr(looking, "_SLOW", -1.0)
+    assert "plugin priors of wellposed took 0.0 s to load; tell its author" in run("list").stderr
+
+
+def test_an_error_of_several_lines_stands_out(run, monkeypatch):
+    class Broken:
+        @hookimpl
+        def wellposed_components(self):
+            raise RuntimeError("one\ntwo")
+
+    registry = Registry([("acme", Broken())])
+    monkeypatch.setattr(looking, "default_registry", lambda: registry)
+    assert "        RuntimeError: one\n        two" in run("plugins").stdout
+
+
+def test_info_of_what_this_version_does_not_know_or_could_not_load(run, monkeypatch):
+    class Later:
+        @hookimpl
+        def wellposed_components(self):
+            yield ComponentSpec("gadget", "thing", "x:Y", "Of tomorrow", "Me")
+
+    registry = Registry([("acme", Later()), ("broken", "a_module_that_is_not_there")])
+    for module in ("looking", "names", "describing"):
+        monkeypatch.setattr(f"wellposed.cli.{module}.default_registry", lambda: registry)
+    assert "gadget 'thing' of acme needs a newer wellposed" in run("info", "thing", code=2).stderr
+    text = run("info", "other", code=2).stderr
+    assert "no component is called 'other'." in text
+    assert "; 1 plugin(s) failed to load: run `wellposed plugins`" in text
+
+
+def test_info_is_true_for_the_defaults_and_reads_as_text(run):
+    text = run("info", "blur").stdout
+    assert "commutes with circular shifts (not by default)" in text
+    assert "the picture beyond its frame. One of 'circular'" in text
+    assert "(not by default)" not in run("info", "hole_mask").stdout
+    assert "without one: tv, weight=0.002. Fitting:" in run("info", "admm").stdout
+    assert "pip install 'wellposed[bm3d]'" in run("info", "bm3d").stdout

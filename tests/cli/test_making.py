@@ -45,7 +45,16 @@ def test_a_failed_check(run, kit):
     result = run("check", "identity", code=1)
     assert "FAILED  batch  (0.20 s)\n      first line\n      second line" in result.stdout
     assert "1 of 2 checks passed" in result.stdout
-    assert "1 checks failed." in result.stderr
+    assert "1 check failed." in result.stderr
+
+
+def test_a_skipped_check_is_not_called_passed(run, monkeypatch):
+    def results(kind, name):
+        yield CheckResult(name="test_compiles", passed=True, message="skipped: calls a C library")
+
+    monkeypatch.setattr(runner, "iter_checks", results)
+    text = run("check", "identity").stdout
+    assert "skipped  compiles  (0.00 s)\n      skipped: calls a C library" in text
 
 
 def test_check_of_an_unknown_name(run, kit):
@@ -63,7 +72,7 @@ def test_check_without_hypothesis(run, monkeypatch):
 
     monkeypatch.setattr(builtins, "__import__", without)
     text = run("check", "identity", code=2).stderr
-    assert "the kit needs hypothesis, which is not installed: pip install wellposed[te" in text
+    assert "the kit needs hypothesis, which is not installed: pip install 'wellposed[t" in text
 
 
 def test_new_plugin(run, tmp_path):
@@ -71,6 +80,8 @@ def test_new_plugin(run, tmp_path):
     assert "acme/pyproject.toml" in text
     assert "pip install -e './acme[test]' && python -m pytest ./acme" in text
     assert (tmp_path / "acme" / "pyproject.toml").is_file()
+    text = run("new-plugin", "my acme").stdout
+    assert "pip install -e './my acme[test]' && python -m pytest './my acme'" in text
     assert "is not empty" in run("new-plugin", "acme", code=2).stderr
     assert "a plugin needs a name" in run("new-plugin", "other", "--name", "3!", code=2).stderr
 
@@ -98,4 +109,4 @@ def test_demo_with_a_case_that_fails(run, monkeypatch):
     monkeypatch.setattr(demo, "load_cases", lambda: (case,))
     result = run("demo", "--quick", "-o", "page", code=1)
     assert "no operator named 'identityy'" in result.stdout
-    assert "1 cases failed." in result.stderr
+    assert "1 case failed." in result.stderr

@@ -151,8 +151,8 @@ def test_existing_results_need_force(run, picture):
     [
         (("--op", "blurr", "--solver", "admm"), "op: no operator named 'blurr'. Did you mean"),
         (("--op", "identity", "--solver", "amm"), "solver: no solver named 'amm'. Did you mean"),
-        (("--op", "identity"), "a problem needs 'solver'"),
-        (("--solver", "admm"), "a problem needs 'op'"),
+        (("--op", "identity"), "expected --solver NAME, or --config FILE with solver"),
+        (("--solver", "admm"), "expected --op NAME, or --config FILE with op"),
         ((*MASK, "--solver", "admm", "-p", "mising=1"), "op.params.mising: random_mask has no"),
         ((*MASK, "--solver", "admm", "-s", "max_steps=x"), "solver.params.max_steps: expected a"),
         (("-p", "a=1", "--solver", "admm"), "op: parameters (a) but no name"),
@@ -244,7 +244,7 @@ def test_simulate_refuses_to_make_a_picture_of_what_is_none(run, picture, monkey
 def test_simulate_needs_an_output_and_an_operator(run, picture):
     source = picture()
     assert "--out" in run("simulate", source, "--op", "identity", code=2).stderr
-    assert "a problem needs 'op'" in run("simulate", source, "-o", "y.png", code=2).stderr
+    assert "expected --op NAME" in run("simulate", source, "-o", "y.png", code=2).stderr
     assert (
         "is never over" in run("simulate", source, "--op", "identity", "-o", source, code=2).stderr
     )

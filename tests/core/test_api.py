@@ -217,3 +217,8 @@ def test_double_precision_reaches_named_kernels(picture):
 def test_an_operator_with_two_unknowns_measures_no_sample():
     with pytest.raises(ParameterError, match="cannot measure a picture alone; it is not linear"):
         wellposed.solve(op="convolution", solver="blind_deblurring")
+
+
+def test_none_is_no_device():
+    with pytest.raises(ParameterError, match="device None cannot be used here"):
+        wellposed.solve(torch.zeros(1, 4, 4), op="identity", solver="adjoint", device=None)

@@ -10,7 +10,7 @@ import torch
 import wellposed
 from rich.console import Console
 from wellposed.demo import Case, load_cases, run_case, run_demo
-from wellposed.errors import ParameterError
+from wellposed.errors import ImageFileError, ParameterError
 from wellposed.solution import Status
 
 CASES = load_cases()
@@ -114,3 +114,20 @@ def test_the_code_spells_out_a_seed():
     assert "wellposed.simulate(truth, op=op, seed=3)" in found.code
     assert "prior" not in found.code
     assert wellposed.__version__
+
+
+def test_a_page_that_is_not_ours_is_left_alone_and_told_at_once(tmp_path, monkeypatch):
+    monkeypatch.setattr("wellposed.demo.run_case", None)  # nothing runs before
+    page = tmp_path / "index.html"
+    page.write_text("my own page")
+    with pytest.raises(ImageFileError, match="exists already, and is no report of the demo"):
+        run_demo(tmp_path, quick=True)
+    assert page.read_text() == "my own page"
+
+
+def test_its_own_page_is_written_again(tmp_path):
+    for _ in range(2):
+        page, failures = run_demo(
+            tmp_path, quick=True, cases=[case()], console=Console(file=io.StringIO())
+        )
+        assert page.is_file() and not failures

@@ -3,10 +3,27 @@
 import numpy as np
 import pytest
 import torch
-from wellposed import BilinearOperator, Space
-from wellposed.edge import build_operator, register_types
-from wellposed.errors import IncompatibleError, ParameterError, ShapeError, UnknownComponent
-from wellposed.registry import dump_yaml, load_yaml, unstructure
+from wellposed import BilinearOperator, NonlinearOperator, Space
+from wellposed.config import ProblemConfig, load_problem, save_problem
+from wellposed.edge import build_operator, build_prior, build_solver, register_types
+from wellposed.errors import (
+    BrokenPluginError,
+    ImageFileError,
+    IncompatibleError,
+    ParameterError,
+    ShapeError,
+    UnknownComponent,
+)
+from wellposed.images import write
+from wellposed.plugins.noise.gaussian import Gaussian
+from wellposed.registry import (
+    ComponentSpec,
+    Registry,
+    dump_yaml,
+    hookimpl,
+    load_yaml,
+    unstructure,
+)
 
 X = Space((1, 6, 7), torch.float64)
 
@@ -28,6 +45,23 @@ def test_a_kernel_is_numbers_an_array_a_file_or_a_name(tmp_path):
     ):
         torch.testing.assert_close(kernel(value), expected, rtol=1e-7, atol=0)
     assert kernel("delta").sum() == 1
+
+
+def test_a_mask_is_a_picture(tmp_path):
+    seen = torch.rand(1, 5, 4, generator=torch.Generator().manual_seed(0)) > 0.5
+    write(tmp_path / "mask.png", seen.float().expand(3, -1, -1))
+    given = {"mask": {"picture": str(tmp_path / "mask.png")}}
+    op = build_operator("mask", given, x_space=Space((3, 5, 4)))
+    assert torch.equal(op(torch.ones(3, 5, 4)), seen.float().expand(3, -1, -1))
+    with pytest.raises(ImageFileError, match=r"nothing\.png"):
+        build_operator("mask", {"mask": {"picture": "nothing.png"}}, x_space=Space((3, 5, 4)))
+    with pytest.raises(ParameterError, match=r"op\.params\.mask: picture expects a path; got int"):
+        build_operator("mask", {"mask": {"picture": 3}}, x_space=Space((3, 5, 4)))
+
+
+@pytest.mark.parametrize("value", [[[1.0, float("nan")]], np.array([[np.inf]])])
+def test_numbers_are_finite(value):
+    refuse(r"op\.params\.kernel: expected finite numbers; got NaN or infinity", value)
 
 
 def refuse(match, value):
@@ -109,3 +143,69 @@ def test_text_where_a_number_belongs_is_no_misspelt_kernel():
     params = {"kernel": {"name": "motion", "params": {"length": "abc"}}}
     with pytest.raises(ParameterError, match=r"kernel\.params\.length: .*expected .*got 'abc'"):
         build_operator("blur", params, x_space=Space((1, 8, 8)))
+
+
+@pytest.mark.parametrize("file", ["mask.png", "k.MAT", "weights.pt"])
+def test_a_file_that_is_no_npy_is_not_taken_for_a_kernels_name(file):
+    match = rf"expected numbers, a \.npy file or the name of a kernel; got the file '{file}'"
+    with pytest.raises(ParameterError, match=match):
+        build_operator("mask", {"mask": file}, x_space=X)
+
+
+def test_true_is_no_number():
+    refuse("expected numbers; got True", True)
+    with pytest.raises(ParameterError, match=r"weight: expected float \| Tensor; got True"):
+        build_prior("tv", {"weight": True})
+    mask = build_operator("mask", {"mask": [[True] * 7] * 6}, x_space=X).mask
+    assert mask.shape[-2:] == (6, 7)
+
+
+def test_an_array_in_a_problem_can_be_written(tmp_path):
+    array = np.arange(9, dtype=np.float64).reshape(3, 3) / 36
+    op = {"name": "blur", "params": {"kernel": array}}
+    save_problem(tmp_path / "p.yaml", ProblemConfig(op=op, solver="tikhonov"))
+    again = build_operator(load_problem(tmp_path / "p.yaml").op, x_space=X)
+    assert torch.equal(again.kernel, kernel(array))
+
+
+def test_a_name_needs_a_size():
+    with pytest.raises(ParameterError, match=r"needs a size: give x_space=Space\(\(C, H, W\)\)"):
+        build_operator("blur")
+
+
+class Curved(NonlinearOperator):
+    in_space = out_space = X
+
+    def _apply(self, x):
+        return x * x
+
+
+def declare(monkeypatch, kind, cls):
+    """Let an installed plugin declare a class as a component of some kind."""
+
+    class Manifest:
+        @hookimpl
+        def wellposed_components(self):
+            yield ComponentSpec(kind, "odd", f"{__name__}:{cls.__name__}", "Odd", "Me")
+
+    registry = Registry([("acme", Manifest())])
+    monkeypatch.setattr(Registry, "load", lambda *_: cls)
+    monkeypatch.setattr("wellposed.edge.default_registry", lambda: registry)
+    return cls
+
+
+def test_a_class_that_is_not_what_its_plugin_says(monkeypatch):
+    declare(monkeypatch, "operator", Gaussian)
+    match = "operator 'odd' is the class Gaussian, which is no ForwardOperator or BilinearOperator"
+    with pytest.raises(BrokenPluginError, match=match):
+        build_operator("odd", x_space=X)
+    for kind, build, base in (("solver", build_solver, "Solver"), ("prior", build_prior, "Prior")):
+        declare(monkeypatch, kind, Gaussian)
+        with pytest.raises(BrokenPluginError, match=f"{kind}: {kind} 'odd' is .* is no {base}"):
+            build({"name": "odd", "params": {}})
+
+
+def test_a_nonlinear_operator_by_name(monkeypatch):
+    declare(monkeypatch, "operator", Curved)
+    with pytest.raises(IncompatibleError, match=r"'odd' is nonlinear, .* give the object"):
+        build_operator("odd", x_space=X)

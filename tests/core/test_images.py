@@ -369,3 +369,46 @@ def test_the_tensor_does_not_share_the_array():
 def test_other_things():
     with pytest.raises(ParameterError, match=r"a picture is a path, a Pillow picture.*; got list"):
         to_tensor([[0.5]])
+
+
+# ---- arrays that are easily mistaken -----------------------------------------------------------
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_channels_first_arrays_are_not_taken_for_pictures(channels):
+    with pytest.raises(ShapeError, match=r"looks like \(C, H, W\). Give it as a tensor"):
+        to_tensor(np.zeros((channels, 6, 7), np.float32))
+    assert to_tensor(np.zeros((channels, 6, 4), np.float32)).shape == (4, channels, 6)
+    assert to_tensor(np.zeros((2, 6, 31), np.float32)).shape == (31, 2, 6)
+
+
+def test_masked_values_are_not_taken_for_pixels():
+    array = np.ma.masked_array(np.zeros((4, 5), np.float32), np.eye(4, 5, dtype=bool))
+    with pytest.raises(ParameterError, match=r"masks 4 of 20 values. Give obj.filled\(0\) and op="):
+        to_tensor(array)
+    assert to_tensor(np.ma.masked_array(np.zeros((4, 5), np.float32))).shape == (1, 4, 5)
+
+
+@pytest.mark.filterwarnings("ignore:the matrix subclass:PendingDeprecationWarning")
+def test_a_matrix_is_a_grey_picture():
+    array = np.arange(6, dtype=np.float32).reshape(2, 3)
+    assert torch.equal(to_tensor(np.asmatrix(array)), torch.from_numpy(array)[None])
+
+
+def test_a_tiff_with_a_further_picture_is_refused_but_not_with_a_preview(tmp_path):
+    big, small = np.zeros((8, 10, 3), np.uint8), np.zeros((4, 5, 3), np.uint8)
+    for kind, name in ((0, "two.tif"), (1, "preview.tif")):
+        with tifffile.TiffWriter(tmp_path / name) as file:
+            file.write(big, photometric="rgb")
+            file.write(small, photometric="rgb", subfiletype=kind)
+    assert read(tmp_path / "preview.tif").tensor.shape == (3, 8, 10)
+    with pytest.raises(ImageFileError, match=r"two\.tif holds 2 pages of several kinds; expected"):
+        read(tmp_path / "two.tif")
+
+
+def test_a_picture_that_clipping_spoils_is_not_written_in_silence(tmp_path):
+    ringing = torch.full((1, 20, 20), 0.5)
+    ringing[0, 0, 0] = 9.0  # a pixel or two may ring
+    write(tmp_path / "x.png", ringing)
+    with pytest.warns(UserWarning, match=r"100% of the values of .* goes from 127 to 127, and is"):
+        write(tmp_path / "x.png", 254 * torch.full((1, 2, 2), 0.5))

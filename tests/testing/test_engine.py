@@ -316,3 +316,32 @@ def test_nan_is_never_close():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert_close(space.zeros(), space.zeros(), space, what="x")
+
+
+# ---- messages that lead to the fault -----------------------------------------------------------
+
+
+def test_an_unexpected_error_is_told_with_its_place():
+    from wellposed.testing.engine import timed
+
+    def fault():
+        return torch.zeros(2).reshape(3)
+
+    def check():
+        fault()
+
+    found = timed("test_something", check)
+    assert "RuntimeError: shape '[3]' is invalid" in found.message
+    assert found.message.endswith("in fault)") and "(test_engine.py, line " in found.message
+
+
+def test_what_a_kind_is_about_comes_first():
+    names = check_names("operator")
+    assert names.index("test_dot_test_in_float64") < names.index("test_data_prox_is_optimal")
+    assert names.index("test_data_prox_is_optimal") < names.index("test_pickles_and_copies")
+
+
+def test_the_missing_example_is_named_as_it_is_declared():
+    registry = Registry([("acme", manifest(examples=False))])
+    found = run_checks("operator", "acme/blur_of_acme", registry)
+    assert "Example('operator', 'blur_of_acme', 'package.module:function')" in found[0].message

@@ -88,6 +88,11 @@ def test_a_larger_example_shows_where():
     assert any("last row" in note for note in caught.value.__notes__)
 
 
+def test_a_single_number_says_nothing_of_what_is_wrong():
+    text = adjoint_trouble(blur("dropped border", (1, 1, 1)))
+    assert "Fitted scale" in text and "Hint" not in text
+
+
 def test_an_operator_too_large_to_diagnose_says_so():
     assert "too large to say" in adjoint_trouble(blur("scaled adjoint", (1, 64, 65)))
 
