@@ -60,6 +60,7 @@ _WHERE = {
     "conjugate_gradient": "linalg",
     "derived": "cache",
     "estimate_operator": "api",
+    "identity_plus": "linalg",
     "kernel_tensor": "kernel",
     "luminance": "metrics",
     "param": "fields",
@@ -124,6 +125,7 @@ __all__ = [
     "conjugate_gradient",
     "derived",
     "estimate_operator",
+    "identity_plus",
     "kernel_tensor",
     "luminance",
     "param",
@@ -156,7 +158,7 @@ if TYPE_CHECKING:
     from .fields import param, short, tensor_param
     from .graphs import replayed
     from .kernel import Kernel, kernel_tensor
-    from .linalg import conjugate_gradient, spd_solve
+    from .linalg import conjugate_gradient, identity_plus, spd_solve
     from .loop import IterationEvent, Watchers
     from .metrics import luminance, psnr, ssim
     from .network import ConvolutionHead, Network, NetworkSpec, SplitNetwork

@@ -6,9 +6,11 @@ from abc import abstractmethod
 from typing import TYPE_CHECKING, Any, Self
 
 import attrs
+import torch
 from torch import Tensor
 
 from .component import Component, params_for
+from .errors import DeviceError, ShapeError
 from .space import Space
 
 if TYPE_CHECKING:
@@ -62,9 +64,27 @@ class BilinearOperator(Component):
         return cls(**params_for(cls, space, params))
 
     def __call__(self, w: Tensor, x: Tensor) -> Tensor:
-        """Return B(w, x). Batches of w and x broadcast. Raises: ShapeError, DtypeError."""
+        """Return B(w, x). Batches of w and x broadcast.
+
+        Raises: ShapeError, DtypeError, DeviceError.
+        """
         self.w_space.check(w, who=self.name, name="w")
         self.x_space.check(x, who=self.name, name="x")
+        if w.device != x.device:
+            raise DeviceError(
+                f"{self.name} got w on {w.device} and x on {x.device}. Move one of them: "
+                "w.to(device)."
+            )
+        batches = self.w_space.batch_of(w), self.x_space.batch_of(x)
+        axes = zip(*map(reversed, batches), strict=False)
+        if any(a != b and 1 not in (a, b) for a, b in axes):
+            raise ShapeError(
+                f"{self.name} expects batches of w and x that broadcast; got {batches[0]} and "
+                f"{batches[1]}."
+            )
+        if not (w.numel() and x.numel()):  # libraries refuse empty batches
+            batch = torch.broadcast_shapes(*batches)
+            return (w.sum() * x.sum()).expand(*batch, *self.out_space.shape)
         return self._apply(w, x)
 
 

@@ -14,7 +14,14 @@ from torch import Tensor
 from .errors import NotConvergedWarning
 from .space import Space, real_partner
 
-__all__ = ["CGResult", "conjugate_gradient", "default_rtol", "lanczos_norm_bound", "spd_solve"]
+__all__ = [
+    "CGResult",
+    "conjugate_gradient",
+    "default_rtol",
+    "identity_plus",
+    "lanczos_norm_bound",
+    "spd_solve",
+]
 
 Linear = Callable[[Tensor], Tensor]
 
@@ -37,6 +44,20 @@ def default_rtol(dtype: torch.dtype) -> float:
     return 1e-12 if real_partner(dtype) == torch.float64 else 1e-6
 
 
+def identity_plus(step: Tensor, gram: Tensor) -> Tensor:
+    """Return `I + step gram` for a Gram matrix, in a form that can always be factorised.
+
+    Beside a large `step gram`, the identity is lost to rounding, and a singular gram would leave a
+    singular matrix. So it counts for no less than what rounding does to the gram itself.
+
+    Shapes: gram `(*, n, n)`, Hermitian; step broadcasts against it.
+    """
+    trace = gram.detach().diagonal(dim1=-2, dim2=-1).real.sum(-1)[..., None, None]
+    least = 4 * torch.finfo(gram.dtype).eps * step.detach() * trace
+    identity = torch.eye(gram.shape[-1], dtype=gram.dtype, device=gram.device)
+    return least.clamp_min(1) * identity + step * gram
+
+
 def conjugate_gradient(
     apply: Linear,
     b: Tensor,
@@ -50,7 +71,8 @@ def conjugate_gradient(
 
     There is no absolute tolerance, so the answer for `s * b` is `s` times the answer for `b`, and
     a zero right-hand side gives zero. A sample that has converged, or whose curvature is not
-    positive or not finite, is left as it is while the others go on.
+    positive or not finite, is left as it is while the others go on. Under `vmap`, where no value
+    can be looked at, all `max_steps` are taken.
 
     Shapes: b `(*batch, *space.shape)`.
     Cost: one `apply` and five passes over memory per step; on CUDA one host synchronisation in
@@ -68,7 +90,7 @@ def conjugate_gradient(
     active = rho > limit
     steps = 0
     for steps in range(1, max_steps + 1):
-        if (steps - 1) % check_every == 0 and not bool(active.any()):
+        if (steps - 1) % check_every == 0 and not _may_be_true(active):
             steps -= 1
             break
         q = apply(p)
@@ -131,10 +153,17 @@ class _ImplicitInverse(torch.autograd.Function):
     """Zero in the forward pass, `K^-1` in the backward pass."""
 
     @staticmethod
-    def forward(ctx: Any, residual: Tensor, solve: Linear) -> Tensor:
-        ctx.save_for_backward(residual)
-        ctx.solve = solve
+    def forward(residual: Tensor, solve: Linear) -> Tensor:
         return torch.zeros_like(residual)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        residual, ctx.solve = inputs
+        ctx.save_for_backward(residual)
+
+    @staticmethod
+    def vmap(info: Any, in_dims: tuple[Any, ...], residual: Tensor, solve: Linear) -> Any:
+        return _ImplicitInverse.apply(residual, solve), in_dims[0]  # type: ignore[no-untyped-call]
 
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor, None]:
@@ -151,8 +180,16 @@ class _OnlyOnce(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, value: Tensor, *depends_on: Tensor) -> Tensor:
+    def forward(value: Tensor, *depends_on: Tensor) -> Tensor:
         return value
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        """Nothing is kept."""
+
+    @staticmethod
+    def vmap(info: Any, in_dims: tuple[Any, ...], *inputs: Tensor) -> Any:
+        return _OnlyOnce.apply(*inputs), in_dims[0]  # type: ignore[no-untyped-call]
 
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor, ...]:
@@ -181,7 +218,9 @@ def lanczos_norm_bound(
     Source: Paige, 1971; Golub and Van Loan, Matrix Computations, section 10.1.
     """
     generator = torch.Generator().manual_seed(0)
-    v = space.randn(generator=generator).to(device).expand(*batch, *space.shape)
+    with torch._C._DisableFuncTorch():  # vmap refuses random numbers, though they are constants
+        start = space.randn(generator=generator)
+    v = start.to(device).expand(*batch, *space.shape)
     v = v / _broadcast(space.norm(v), space)
     before = torch.zeros_like(v)
     beta = torch.zeros(batch, dtype=real_partner(space.dtype), device=device)
@@ -229,8 +268,26 @@ def _broadcast(value: Tensor, space: Space) -> Tensor:
     return value[(...,) + (None,) * space.ndim]
 
 
+def _may_be_true(value: Tensor) -> bool:
+    """Whether any is true; also where nobody can say, which is under `vmap`."""
+    return _is_batched(value) or bool(value.any())
+
+
+def _is_batched(value: Tensor) -> bool:
+    if torch.compiler.is_compiling():
+        return False
+    inside = torch._C._functorch
+    while inside.is_functorch_wrapped_tensor(value):
+        if inside.is_batchedtensor(value):
+            return True
+        value = inside.get_unwrapped(value)
+    return False
+
+
 def _warn_unconverged(found: CGResult) -> None:
-    if torch.compiler.is_compiling() or bool(found.converged.all()):
+    if torch.compiler.is_compiling() or _is_batched(found.converged):
+        return
+    if bool(found.converged.all()):
         return
     worst = float(found.residual.max())
     shown = "not finite" if math.isnan(worst) else f"{worst:.1e}"

@@ -110,7 +110,7 @@ class ForwardOperator(Component):
         Raises: ShapeError, DtypeError, DeviceError.
         """
         self.check(x, self.in_space, "x")
-        return self._apply(x)
+        return self._apply(x) if x.numel() else _no_samples(x, self.in_space, self.out_space)
 
     @property
     def H(self) -> ForwardOperator:
@@ -161,7 +161,7 @@ class ForwardOperator(Component):
         if not isinstance(tau, Tensor) and not 0 < tau < float("inf"):
             raise ParameterError(f"{self.name}.data_prox expects a positive step tau; got {tau}.")
         step = self.in_space.expand(tau, v, name="tau", who=f"{self.name}.data_prox")
-        return self._data_prox(v, y, step, rtol, max_steps)
+        return self._data_prox(v, y, step, rtol, max_steps) if v.numel() else v
 
     def _data_prox(
         self, v: Tensor, y: Tensor, tau: Tensor, rtol: float | None, max_steps: int
@@ -177,7 +177,7 @@ class ForwardOperator(Component):
     def gram(self, x: Tensor) -> Tensor:
         """Return A^H A x. Shapes: as x. Authors override `_gram` where it is cheaper."""
         self.check(x, self.in_space, "x")
-        return self._gram(x)
+        return self._gram(x) if x.numel() else x
 
     def _gram(self, x: Tensor) -> Tensor:
         return self._adjoint(self._apply(x))
@@ -206,6 +206,8 @@ class ForwardOperator(Component):
         Shapes: y `(*batch, *out_space.shape)` -> `(*batch, *in_space.shape)`.
         """
         self.check(y, self.out_space, "y")
+        if not y.numel():
+            return _no_samples(y, self.out_space, self.in_space)
         return self._initial_estimate(y)
 
     def _initial_estimate(self, y: Tensor) -> Tensor:
@@ -331,3 +333,12 @@ class Adjoint(ForwardOperator):
 
     def _norm_bound(self) -> Tensor:
         return self.op.norm_bound()
+
+
+def _no_samples(x: Tensor, space: Space, other: Space) -> Tensor:
+    """Return an empty batch of another space, in the graph of an empty batch of `space`.
+
+    FFTs and convolutions refuse empty batches, so authors of operators never get one.
+    """
+    nothing = x.sum() if other.dtype.is_complex else x.sum().real
+    return nothing.to(other.dtype).expand(*space.batch_of(x), *other.shape)

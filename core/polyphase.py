@@ -29,6 +29,7 @@ import torch
 from torch import Tensor
 
 from .cache import derived
+from .linalg import identity_plus
 
 __all__ = ["ChannelSpectra", "MixingSpectra", "Spectra", "fft", "ifft"]
 
@@ -303,8 +304,8 @@ class MixingSpectra:
     def _solved(self, step: Tensor, b: Tensor) -> Tensor:
         """Return `(I + step energy)^-1 b`, for a spectrum `(*, n, h, w')`."""
         rows = b.movedim(-3, -1).unsqueeze(-1)
-        identity = torch.eye(rows.shape[-2], dtype=rows.dtype, device=rows.device)
-        solved: Tensor = torch.linalg.solve(identity + step * self.energy, rows)
+        # By solve, one sample that is not finite could stop the others.
+        solved: Tensor = torch.linalg.solve_ex(identity_plus(step, self.energy), rows)[0]
         return solved.squeeze(-1).movedim(-1, -3)
 
     def _apply(self, x: Tensor) -> Tensor:

@@ -90,6 +90,8 @@ def solve_normal(
     rhs. The sum must be positive definite.
     """
     space = terms[0][1].in_space
+    if not rhs.numel():
+        return rhs
     if all(_gram_fits_fourier(op) for _, op in terms):
         energy = sum(w * _gram_spectrum(op, rhs.device) for w, op in terms) + shift
         if all(op.column_gram() is not None for _, op in terms):

@@ -91,11 +91,6 @@ class Space:
                 f"{who} expects {name} of shape {_shown(batch, self.shape)}; got {tuple(x.shape)}. "
                 "Build the operator for this size, or crop or pad the tensor."
             )
-        if 0 in x.shape:
-            raise ShapeError(
-                f"{who} expects {name} with one sample or more; got {tuple(x.shape)}. "
-                "Leave empty batches out."
-            )
         if batch and tuple(x.shape[max(lead - len(batch), 0) : lead]) != batch:
             raise ShapeError(
                 f"{who} has parameters for a batch of {batch} and expects {name} of shape "

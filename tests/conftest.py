@@ -54,16 +54,3 @@ def dense():
         return Dense(matrix=matrix)
 
     return make
-
-
-@pytest.fixture
-def waits():
-    """Pretend that there is a CUDA device; return the count of how often the host waited for it."""
-    if torch.cuda.is_available():
-        pytest.skip("there is a CUDA device")
-    from .pretended.device import POSSIBLE, pretended_cuda
-
-    if not POSSIBLE:
-        pytest.skip("this torch has no devices in Python")
-    with pretended_cuda() as found:
-        yield found

@@ -20,6 +20,14 @@ __all__ = ["FileKernel"]
 _MOST_TAPS = 2**24
 
 
+def _path(value: Path) -> Path:  # or a string, where a constructor is called by hand
+    if not isinstance(value, (str, Path)):
+        raise ParameterError(
+            f"FileKernel.path expects the path of a file; got {type(value).__name__}."
+        )
+    return Path(value)
+
+
 @attrs.frozen(eq=False, kw_only=True)
 class FileKernel(Kernel):
     """A kernel read from a `.npy`, `.mat` or `.png` file, centred on its index `n // 2`.
@@ -28,12 +36,13 @@ class FileKernel(Kernel):
     (centred between pixels, or for correlation) must be shifted or flipped first.
 
     Shapes: an array `(kh, kw)`, `(C, kh, kw)` or `(B, C, kh, kw)` gives `(1|B, 1|C, kh, kw)`; a
-    `.mat` file holds the variable `key` (or just one); a `.png` is grey, or one kernel a channel.
+    `.mat` file holds the variable `key` (or just one); a `.png` is grey, or one kernel a channel,
+    without its transparency.
     Raises: ParameterError for a file that is missing, unreadable, or holds no such array.
     Source: the files that blind deblurring and super-resolution benchmarks publish.
     """
 
-    path: Path = param(doc="the file: .npy, .mat or .png")
+    path: Path = param(doc="the file: .npy, .mat or .png", converter=_path)
     key: str = param("", doc="variable in a .mat file; default: the only one")
     normalized: bool = param(True, doc="divide by the sum, so that brightness is kept")
 
@@ -43,8 +52,9 @@ class FileKernel(Kernel):
         """Return the kernel."""
         checked_stride(stride)
         array = self._read()
-        if not 2 <= array.ndim <= 4 or array.size == 0 or array.size > _MOST_TAPS:
+        if not 2 <= array.ndim <= 4 or array.size == 0:
             self._fail(f"expected an array of 2 to 4 axes; got the shape {array.shape}")
+        self._check_count(array.shape)
         if array.dtype.kind not in "biufc":
             self._fail(f"expected numbers; got {array.dtype}")
         if not np.isfinite(array).all():
@@ -78,22 +88,31 @@ class FileKernel(Kernel):
         return np.load(self.path, allow_pickle=False)
 
     def _mat(self) -> object:
-        from scipy.io import loadmat
+        from scipy.io import loadmat, whosmat
 
-        found = {k: v for k, v in loadmat(self.path).items() if not k.startswith("__")}
+        # The shapes are looked at first: a small file can unpack to any size.
+        found = {k: shape for k, shape, _ in whosmat(self.path) if not k.startswith("__")}
         name = self.key or (next(iter(found)) if len(found) == 1 else "")
         if name not in found:
             self._fail(f"choose a variable with key=, one of {', '.join(sorted(found))}")
-        return found[name]
+        self._check_count(found[name])
+        return loadmat(self.path, variable_names=[name])[name]
 
     def _png(self) -> object:
         from PIL import Image
 
         with Image.open(self.path) as picture:
-            if math.prod(picture.size) > _MOST_TAPS:
-                self._fail(f"a picture of {picture.size} is no kernel")
-            pixels = np.asarray(picture)
-        return pixels if pixels.ndim == 2 else np.moveaxis(pixels[..., :3], -1, 0)
+            self._check_count(picture.size)
+            plain = picture.convert() if picture.mode.startswith("P") else picture  # no palette
+            pixels = np.atleast_3d(np.asarray(plain))
+            colours = [i for i, band in enumerate(plain.getbands()) if band not in "aA"]
+        kernels = np.moveaxis(pixels[..., colours], -1, 0)
+        # A grey picture in colour is one kernel.
+        return kernels[0] if (kernels == kernels[0]).all() else kernels
+
+    def _check_count(self, shape: tuple[int, ...]) -> None:
+        if math.prod(shape) > _MOST_TAPS:
+            self._fail(f"an array of {' x '.join(map(str, shape))} is no kernel")
 
     def _fail(self, why: str) -> NoReturn:
         raise ParameterError(f"cannot read a kernel from {self.path}: {why}.")

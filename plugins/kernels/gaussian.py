@@ -11,6 +11,7 @@ from wellposed import Kernel, param
 
 from .sampling import (
     Device,
+    finite,
     largest,
     mirrored,
     optional_size,
@@ -80,6 +81,7 @@ class AnisotropicGaussian(Kernel):
         30.0,
         doc="direction of width_1, counter-clockwise from the horizontal",
         unit="degrees",
+        check=finite,
         repr=shown,
     )
     size: int | None = param(

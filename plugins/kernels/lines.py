@@ -12,6 +12,7 @@ from wellposed import Kernel, param
 from .sampling import (
     Device,
     finished,
+    finite,
     largest,
     per_sample,
     positive,
@@ -44,7 +45,11 @@ class Motion(Kernel):
         15.0, doc="length of the path", unit="pixels", check=positive, repr=shown
     )
     angle: float | Tensor = param(
-        0.0, doc="direction, counter-clockwise from the horizontal", unit="degrees", repr=shown
+        0.0,
+        doc="direction, counter-clockwise from the horizontal",
+        unit="degrees",
+        check=finite,
+        repr=shown,
     )
 
     def __attrs_post_init__(self) -> None:

@@ -10,7 +10,7 @@ from wellposed import Kernel, param
 
 from .gaussian import Gaussian
 from .lines import Motion
-from .sampling import Device, finished, positive, same_count, shown
+from .sampling import Device, finished, finite, positive, same_count, shown
 
 __all__ = ["MotionGaussian"]
 
@@ -37,7 +37,11 @@ class MotionGaussian(Kernel):
         10.0, doc="length of the path", unit="pixels", check=positive, repr=shown
     )
     angle: float | Tensor = param(
-        0.0, doc="direction, counter-clockwise from the horizontal", unit="degrees", repr=shown
+        0.0,
+        doc="direction, counter-clockwise from the horizontal",
+        unit="degrees",
+        check=finite,
+        repr=shown,
     )
     width: float | Tensor = param(
         1.0, doc="standard deviation of the Gaussian", unit="pixels", check=positive, repr=shown

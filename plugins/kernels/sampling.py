@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import numbers
 from typing import Any
 
 import attrs
@@ -13,13 +14,16 @@ from wellposed.errors import ParameterError
 __all__ = [
     "Device",
     "centre",
+    "check_size",
     "checked_stride",
     "finished",
+    "finite",
     "largest",
     "mirrored",
     "optional_size",
     "per_sample",
     "positive",
+    "real_values",
     "same_count",
     "shown",
     "size_for",
@@ -67,15 +71,20 @@ def spans(size: tuple[int, int], stride: int, device: Device) -> tuple[Tensor, T
 
     Raises: ParameterError for a kernel larger than any picture.
     """
+    check_size(size)
+    rows, columns = (
+        torch.arange(n, dtype=torch.float64, device=device) - centre(n, stride) for n in size
+    )
+    return rows[:, None], columns[None, :]
+
+
+def check_size(size: tuple[int, int]) -> None:
+    """Raise ParameterError for a kernel larger than any picture."""
     if max(size) > _MOST_TAPS:
         raise ParameterError(
             f"a kernel of {size[0]} x {size[1]} taps is more than {_MOST_TAPS} along an axis. "
             "Widths and lengths are in pixels."
         )
-    rows, columns = (
-        torch.arange(n, dtype=torch.float64, device=device) - centre(n, stride) for n in size
-    )
-    return rows[:, None], columns[None, :]
 
 
 def per_sample(value: float | Tensor, name: str, device: Device) -> Tensor:
@@ -111,11 +120,28 @@ def largest(value: float | Tensor) -> float:
 
 def positive(instance: object, attribute: Any, value: object) -> None:
     """Check that a parameter, or every value of it, is positive and finite."""
-    values = value.detach() if isinstance(value, Tensor) else torch.tensor(float(value))  # type: ignore[arg-type]
-    if not bool(((values > 0) & torch.isfinite(values)).all()):
+    values = real_values(value)
+    _require(((values > 0) & values.isfinite()).all(), instance, attribute, value, "a positive")
+
+
+def finite(instance: object, attribute: Any, value: object) -> None:
+    """Check that a parameter, or every value of it, is finite."""
+    _require(real_values(value).isfinite().all(), instance, attribute, value, "a finite")
+
+
+def real_values(value: object) -> Tensor:
+    """Return the values of a parameter; NaN, which passes no check, for what is no real number."""
+    if isinstance(value, Tensor) and value.numel() and not value.is_complex():
+        return value.detach()
+    number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    return torch.tensor(float(value) if number else torch.nan)  # type: ignore[arg-type]
+
+
+def _require(good: Tensor, instance: object, attribute: Any, value: object, what: str) -> None:
+    if not bool(good):
         got = "values that are not" if isinstance(value, Tensor) else repr(value)
         raise ParameterError(
-            f"{type(instance).__name__}.{attribute.name} expects a positive number; got {got}."
+            f"{type(instance).__name__}.{attribute.name} expects {what} number; got {got}."
         )
 
 

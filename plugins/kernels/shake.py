@@ -15,10 +15,12 @@ from wellposed.errors import ParameterError
 from .sampling import (
     Device,
     centre,
+    check_size,
     checked_stride,
     finished,
     per_sample,
     positive,
+    real_values,
     same_count,
     shown,
 )
@@ -30,12 +32,12 @@ _STRONGEST: Final = (10.0, 0.7, 0.2)  # of trembling, of the pull, and the chanc
 
 
 def _not_negative(instance: object, attribute: Any, value: float | Tensor) -> None:
-    given = value.detach() if isinstance(value, Tensor) else torch.tensor(float(value))
+    given = real_values(value)
     bad = given[~((given >= 0) & given.isfinite())]
     if bad.numel():
+        got = f"{float(bad[0]):g}" if isinstance(value, Tensor) else repr(value)
         raise ParameterError(
-            f"{type(instance).__name__}.{attribute.name} expects a number of at least 0; "
-            f"got {float(bad[0]):g}."
+            f"{type(instance).__name__}.{attribute.name} expects a number of at least 0; got {got}."
         )
 
 
@@ -116,6 +118,7 @@ class CameraShake(Kernel):
         self, *, stride: int = 1, dtype: torch.dtype = torch.float32, device: Device = None
     ) -> Tensor:
         """Return the kernel."""
+        check_size((self.size, self.size))
         last = self.size - 1
         tap = max(centre(self.size, checked_stride(stride)), 0.0)
         origin = tap if self.middle == "tap" else last / 2

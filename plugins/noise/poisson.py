@@ -12,6 +12,8 @@ from .scales import scale_for, strength
 
 __all__ = ["Poisson"]
 
+_MOST_COUNTS = 2.0**62  # beyond, the noise is a billionth of the picture: it is left out
+
 
 @attrs.frozen(eq=False, kw_only=True)
 class Poisson(Noise):
@@ -44,19 +46,25 @@ class Poisson(Noise):
     )
 
     def sample(self, clean: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Return counts over the gain; negative values of `clean` count as zero.
+        """Return counts over the gain; negative values of `clean` count as zero, NaN stays.
 
         Raises: DtypeError for complex measurements.
         """
         _require_real(clean)
         gain = scale_for(self.gain, clean, who="Poisson.gain")
-        return torch.poisson(gain * clean.clamp_min(0), generator) / gain
+        rate = gain * clean.clamp_min(0)
+        # torch draws whole numbers of 64 bits, and refuses a batch for one NaN.
+        drawn = rate < _MOST_COUNTS
+        counts = torch.poisson(torch.where(drawn, rate, 0), generator)
+        return torch.where(drawn, counts, rate) / gain
 
     def value(self, z: Tensor, y: Tensor, space: Space) -> Tensor:
         """Return D(z) for each sample; shape `batch`."""
         _require_real(z)
         y = y.clamp_min(0)
-        terms = z - y + torch.special.xlogy(y, y) - torch.special.xlogy(y, z)
+        # Where y = 0 there is no logarithm, whose gradient would be 0 / 0 at z = 0.
+        safe = torch.where(y > 0, z, 1)
+        terms = z - y + torch.special.xlogy(y, y) - torch.special.xlogy(y, safe)
         terms = torch.where((z < 0) | ((z == 0) & (y > 0)), torch.inf, terms)
         return terms.sum(dim=tuple(range(-space.ndim, 0)))
 

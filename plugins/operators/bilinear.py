@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import attrs
 import torch
 from torch import Tensor
 from wellposed import BilinearOperator, ForwardOperator, Space, derived, param, tensor_param
-from wellposed.errors import ShapeError
+from wellposed.errors import ParameterError, ShapeError
 
 from .blur import Blur
+from .checks import field_dtype, picture_space, whole
 from .convolution import place
 
 __all__ = ["CircularConvolution", "KernelConvolution", "Multiplication", "Product"]
+
+
+def _two_sides(instance: object, attribute: Any, value: object) -> None:
+    if len(Space(value).shape) != 2:  # type: ignore[arg-type]  # refuses what is no shape
+        raise ParameterError(
+            f"{type(instance).__name__}.{attribute.name} expects (kh, kw); got {value}."
+        )
 
 
 @attrs.frozen(eq=False, kw_only=True)
@@ -28,9 +38,16 @@ class CircularConvolution(BilinearOperator):
     """
 
     in_shape: tuple[int, int, int] = param(doc="shape (C, H, W) of the picture", unit="pixels")
-    kernel_shape: tuple[int, int] = param((25, 25), doc="size (kh, kw) of w", unit="pixels")
+    kernel_shape: tuple[int, int] = param(
+        (25, 25), doc="size (kh, kw) of w", unit="pixels", check=_two_sides
+    )
     per_channel: bool = param(False, doc="one kernel for each channel")
-    dtype: torch.dtype = param(torch.float32, doc="dtype of w, x and y")
+    dtype: torch.dtype = param(torch.float32, doc="dtype of w, x and y", check=field_dtype)
+    _space: Space = attrs.field(init=False, repr=False)
+
+    @_space.default
+    def _make_space(self) -> Space:
+        return picture_space(self)
 
     @property
     def w_space(self) -> Space:
@@ -40,7 +57,7 @@ class CircularConvolution(BilinearOperator):
     @property
     def x_space(self) -> Space:
         """Pictures."""
-        return Space(self.in_shape, self.dtype)
+        return self._space
 
     @property
     def out_space(self) -> Space:
@@ -74,8 +91,17 @@ class KernelConvolution(ForwardOperator):
     """
 
     picture: Tensor = tensor_param(doc="the fixed picture, (C, H, W) or one per sample")
-    kernel_shape: tuple[int, int] = param(doc="size (kh, kw) of the kernels", unit="pixels")
+    kernel_shape: tuple[int, int] = param(
+        doc="size (kh, kw) of the kernels", unit="pixels", check=_two_sides
+    )
     per_channel: bool = param(False, doc="one kernel for each channel")
+
+    def __attrs_post_init__(self) -> None:
+        if self.picture.ndim not in (3, 4):
+            raise ShapeError(
+                "KernelConvolution.picture expects (C, H, W) or (B, C, H, W); "
+                f"got {tuple(self.picture.shape)}."
+            )
 
     @property
     def in_space(self) -> Space:
@@ -126,7 +152,12 @@ class Product(BilinearOperator):
 
     in_shape: tuple[int, int, int] = param(doc="shape (C, H, W) of the picture", unit="pixels")
     per_channel: bool = param(False, doc="one weight for each channel")
-    dtype: torch.dtype = param(torch.float32, doc="dtype of w, x and y")
+    dtype: torch.dtype = param(torch.float32, doc="dtype of w, x and y", check=field_dtype)
+    _space: Space = attrs.field(init=False, repr=False)
+
+    @_space.default
+    def _make_space(self) -> Space:
+        return picture_space(self)
 
     @property
     def w_space(self) -> Space:
@@ -137,7 +168,7 @@ class Product(BilinearOperator):
     @property
     def x_space(self) -> Space:
         """Pictures."""
-        return Space(self.in_shape, self.dtype)
+        return self._space
 
     @property
     def out_space(self) -> Space:
@@ -168,7 +199,15 @@ class Multiplication(ForwardOperator):
     """
 
     factor: Tensor = tensor_param(doc="the factor, (C|1, H, W) or one per sample")
-    channels: int = param(doc="channels of the picture that is multiplied")
+    channels: int = param(doc="channels of the picture that is multiplied", check=whole(1))
+
+    def __attrs_post_init__(self) -> None:
+        counts = {self.channels, *self.factor.shape[-3:-2], 1}
+        if self.factor.ndim not in (3, 4) or len(counts) > 2:
+            raise ShapeError(
+                f"Multiplication.factor expects (C|1, H, W) or (B, C|1, H, W) for "
+                f"{self.channels} channels, or any C for one; got {tuple(self.factor.shape)}."
+            )
 
     @property
     def in_space(self) -> Space:

@@ -7,7 +7,7 @@ from typing import Any
 import attrs
 import torch
 from torch import Tensor
-from wellposed import Equivariance, ForwardOperator, Space, param, tensor_param
+from wellposed import Equivariance, ForwardOperator, Space, identity_plus, param, tensor_param
 from wellposed.errors import DtypeError, ShapeError
 
 from .checks import batch_of, field_dtype, picture_space, real_dtype
@@ -32,8 +32,8 @@ class ChannelMix(ForwardOperator):
     Shapes: x `(*batch, C, H, W)` -> y `(*batch, O, H, W)`; response `(O, C)`, or `(1|B, O, C)`.
     Units: those of the response.
     Raises: ShapeError, DtypeError, ParameterError.
-    Cost: one small matrix product per pixel. `data_prox` is closed: one O x O system for each
-    sample, the same in every pixel.
+    Cost: one small matrix product per pixel. `data_prox` is closed: one system of the smaller of
+    O and C unknowns for each sample, the same in every pixel.
     Source: the definition; the proximal map: v + tau R^T (I + tau R R^T)^-1 (y - R v).
     """
 
@@ -106,14 +106,17 @@ class ChannelMix(ForwardOperator):
         # The smaller of the two systems; each is one matrix per sample, shared by all pixels.
         wide = matrix.shape[-2] <= matrix.shape[-1]
         gram = matrix @ matrix.mT if wide else matrix.mT @ matrix
-        identity = torch.eye(gram.shape[-1], dtype=gram.dtype, device=gram.device)
-        inverse = torch.linalg.inv(identity + step * gram)
+        inverse, _ = torch.linalg.inv_ex(identity_plus(step, gram))
         if wide:
             return v + tau * _mix(matrix.mT, _mix(inverse, y - _mix(matrix, v)))
         return v + tau * _mix(inverse, _mix(matrix.mT, y - _mix(matrix, v)))
 
     def _norm_bound(self) -> Tensor:
-        norm: Tensor = torch.linalg.matrix_norm(self._matrix, 2)
+        matrix = self._matrix
+        # LAPACK refuses a whole batch for one sample that is not finite.
+        finite = torch.isfinite(matrix).all(-1).all(-1)[..., None, None]
+        norm: Tensor = torch.linalg.matrix_norm(torch.where(finite, matrix, 0), 2)
+        norm = torch.where(finite[..., 0, 0], norm, torch.nan)
         return norm * (1 + 8 * torch.finfo(norm.dtype).eps)
 
     @property

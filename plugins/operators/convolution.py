@@ -8,7 +8,9 @@ picture e (see `geometry.Axis`). Every way gives the same numbers up to rounding
 from __future__ import annotations
 
 import math
+from typing import Any, cast
 
+import attrs
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -87,6 +89,10 @@ class Convolution(ForwardOperator):
 
     def _norm_bound(self) -> Tensor:
         if not self.plan.periodic:
+            _, height, width = self.in_space.shape
+            if self.kernel.shape[1] == 1 and self.in_space.shape[0] > 1:  # all channels are alike
+                one: Convolution = attrs.evolve(cast(Any, self), in_shape=(1, height, width))
+                return one.norm_bound()
             return super()._norm_bound()
         with torch.no_grad():
             return spectra(self).squared_norm().sqrt().expand(self.batch_shape)

@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .boundary import extend
+
 __all__ = ["fill"]
 
 _SWEEPS = 4
@@ -62,7 +64,7 @@ def _doubled(x: Tensor, height: int, width: int) -> Tensor:
 
 def _neighbours(x: Tensor) -> Tensor:
     """Return the mean of the four neighbours, a border pixel being its own beyond the border."""
-    up, down = (x[..., :1, :], x[..., :-1, :]), (x[..., 1:, :], x[..., -1:, :])
-    left, right = (x[..., :1], x[..., :-1]), (x[..., 1:], x[..., -1:])
-    vertical = torch.cat(up, -2) + torch.cat(down, -2)
-    return (vertical + torch.cat(left, -1) + torch.cat(right, -1)) / 4
+    wide = extend(x, (1, 1), (1, 1), "replicate")
+    rows, columns = wide[..., 1:-1], wide[..., 1:-1, :]
+    vertical = rows[..., :-2, :] + rows[..., 2:, :]
+    return (vertical + columns[..., :-2] + columns[..., 2:]) / 4

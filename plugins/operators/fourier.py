@@ -332,9 +332,10 @@ class Complexify(ForwardOperator):
 
     @_space.default
     def _make_space(self) -> Space:
+        space = picture_space(self)
         if self.dtype.is_complex:
             raise DtypeError(f"Complexify.dtype expects float32 or float64; got {self.dtype}.")
-        return picture_space(self)
+        return space
 
     @property
     def in_space(self) -> Space:

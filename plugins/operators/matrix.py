@@ -7,7 +7,7 @@ from typing import Any
 import attrs
 import torch
 from torch import Tensor
-from wellposed import ForwardOperator, Space, param, tensor_param
+from wellposed import ForwardOperator, Space, identity_plus, param, tensor_param
 from wellposed.errors import ShapeError
 
 from .checks import batch_of, field_dtype
@@ -109,8 +109,9 @@ class Matrix(ForwardOperator):
         step = tau.flatten(-self.in_space.ndim)[..., None] if tau.ndim else tau
         wide = matrix.shape[-2] <= matrix.shape[-1]
         gram = matrix @ matrix.mH if wide else matrix.mH @ matrix
-        system = torch.eye(gram.shape[-1], dtype=gram.dtype, device=gram.device) + step * gram
-        factor = torch.linalg.cholesky(system)
+        # One sample that is not finite must not stop the others.
+        factor, failed = torch.linalg.cholesky_ex(identity_plus(step, gram))
+        factor = torch.where(failed[..., None, None] == 0, factor, torch.nan)
         residual = (y - self._apply(v)).flatten(-self.out_space.ndim)[..., None]
         if wide:
             update = matrix.mH @ torch.cholesky_solve(residual, factor)

@@ -20,8 +20,8 @@ __all__ = ["Resize"]
 def _factor(instance: object, attribute: Any, value: object) -> None:
     if value is None:
         return
-    values = value if isinstance(value, tuple) else (value,)
-    if len(values) > 2 or not all(
+    values = value if isinstance(value, tuple) else (value, value)
+    if len(values) != 2 or not all(
         isinstance(v, (int, float)) and not isinstance(v, bool) and 0 < v < math.inf for v in values
     ):
         raise ParameterError(
@@ -116,6 +116,7 @@ class Resize(ForwardOperator):
                 "Resize to a size says nothing about the picture's own; give in_shape=(C, H, W), "
                 "or a scale."
             )
+        _factor(None, None, params.get("scale"))  # before it is divided by
         channels, *sides = y_space.shape
         pairs = zip(_pair(params.get("scale")), sides, strict=True)
         return Space((channels, *[_whole_inverse(s, n) for s, n in pairs]), y_space.dtype)
@@ -145,8 +146,10 @@ class Resize(ForwardOperator):
         return v + back @ residual @ across.mT
 
     def _norm_bound(self) -> Tensor:
-        (_, row, _), (_, column, _) = self._singular(torch.device("cpu"))
-        bound = (row.amax() * column.amax()).to(real_dtype(self.dtype))
+        # The smaller Gram matrix alone: singular vectors of a large picture take many seconds.
+        grams = (m @ m.mT if len(m) < m.shape[1] else m.mT @ m for m in self._exact())
+        row, column = (torch.linalg.eigvalsh(gram)[-1].sqrt() for gram in grams)
+        bound: Tensor = (row * column).to(real_dtype(self.dtype))
         return bound * (1 + 8 * torch.finfo(bound.dtype).eps)
 
     def _matrices(self, device: torch.device) -> tuple[Tensor, Tensor]:
@@ -190,13 +193,15 @@ class Resize(ForwardOperator):
     def _singular(self, device: torch.device) -> tuple[tuple[Tensor, Tensor, Tensor], ...]:
         """Return the singular vectors (and values, in float64) of R and S: `U, s, V`."""
 
+        def factors(matrix: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+            u, values, vh = torch.linalg.svd(matrix, full_matrices=False)
+            u, v = (m.to(device=device, dtype=self.dtype) for m in (u, vh.mT))
+            return u, values.to(device), v
+
         def compute() -> tuple[tuple[Tensor, Tensor, Tensor], ...]:
-            found = []
-            for matrix in self._exact():
-                u, values, vh = torch.linalg.svd(matrix, full_matrices=False)
-                u, v = (m.to(device=device, dtype=self.dtype) for m in (u, vh.mT))
-                found.append((u, values.to(device), v))
-            return tuple(found)
+            rows, columns = self._exact()
+            first = factors(rows)
+            return first, first if torch.equal(rows, columns) else factors(columns)
 
         return derived(self, f"singular {device}", compute)
 

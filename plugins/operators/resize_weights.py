@@ -59,14 +59,14 @@ def resize_matrix(size: int, new: int, scale: float, method: str, antialias: boo
     kernel, width = _KERNELS[method]
     stretch = min(scale, 1.0) if antialias else 1.0
     reach = width / stretch
-    centre = (np.arange(new) + 0.5) / scale - 0.5
-    taps = math.ceil(reach) + 2
-    # One below MATLAB's first index, which counts from 1; the extra taps have weight 0.
-    first = np.floor(centre + 1 - reach / 2) - 1
+    # As MATLAB counts, from 1, and in its order: half way between two pixels, rounding decides.
+    centre = np.arange(1, new + 1) / scale + 0.5 * (1 - 1 / scale)
+    taps = math.ceil(reach) + 2  # the extra ones have weight 0
+    first = np.floor(centre - reach / 2)
     places = first[:, None].astype(np.int64) + np.arange(taps)
     weights = stretch * kernel(stretch * (centre[:, None] - places))
     weights /= weights.sum(1, keepdims=True)
-    mirrored = np.mod(places, 2 * size)
+    mirrored = np.mod(places - 1, 2 * size)
     mirrored = np.minimum(mirrored, 2 * size - 1 - mirrored)
     matrix = np.zeros((new, size))
     np.add.at(matrix, (np.arange(new)[:, None], mirrored), weights)

@@ -136,12 +136,12 @@ class SparseMatrix(ForwardOperator):
         def compute() -> SparsePair:
             return SparsePair.of(self._csr(), real_dtype(self.dtype), device)
 
-        inputs = () if self.values is None else (self.values,)
+        inputs = (t for t in (self.rows, self.columns, self.values) if t is not None)
         return derived(self, f"pair {device}", compute, *inputs)
 
     def _csr(self) -> sparse.csr_matrix:
         if self.file is not None:
-            return sparse.csr_matrix(self._read(sparse.load_npz))
+            return self._read(self._load)
         assert self.rows is not None and self.columns is not None and self.values is not None
         places = (self.rows.cpu().numpy(), self.columns.cpu().numpy())
         shape = (self.out_space.numel, self.in_space.numel)
@@ -159,6 +159,15 @@ class SparseMatrix(ForwardOperator):
 
         found: tuple[int, int] = self._read(shape)
         return found
+
+    def _load(self, file: str) -> sparse.csr_matrix:
+        found = sparse.load_npz(file)
+        # SciPy and torch trust indices: those outside the matrix would end the process.
+        if hasattr(found, "check_format"):
+            found.check_format(full_check=True)
+        if found.dtype.kind not in "biuf":
+            raise ValueError(f"its entries are {found.dtype}, expected real numbers")
+        return sparse.csr_matrix(found)
 
     def _read(self, load: Any) -> Any:
         try:

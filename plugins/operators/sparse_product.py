@@ -215,12 +215,12 @@ class _Differentiable(torch.autograd.Function):
 
 
 def _csr(starts: Tensor, columns: Tensor, values: Tensor, size: tuple[int, int]) -> Tensor:
-    _let_torch_warn_once()
     if torch.is_warn_always_enabled():
         with _without_beta_warning():
             return torch.sparse_csr_tensor(
                 starts, columns, values, size=size, check_invariants=False
             )
+    _let_torch_warn_once()
     return torch.sparse_csr_tensor(starts, columns, values, size=size, check_invariants=False)
 
 

@@ -32,7 +32,8 @@ class Wavelet(ForwardOperator):
     A side of odd length n is handled without padding, so that the transform stays orthonormal:
     its first n - 1 pixels are transformed, and the last one is rotated against the last low-pass
     value a, `((sqrt(2) a + x) / sqrt(3), (sqrt(2) x - a) / sqrt(3))`, which gives no detail in a
-    flat picture. Sides of one pixel are left alone.
+    flat picture at this level. It makes the last low-pass value of a flat picture `sqrt(3/2)` times
+    the others, which the next level sees as a small edge. Sides of one pixel are left alone.
 
     Shapes: x `(*batch, C, H, W)` -> y of the same shape.
     Units: picture units; a flat picture's low-pass values grow by 2 per level.
@@ -96,6 +97,8 @@ class Wavelet(ForwardOperator):
         height, width = self._space.shape[1:]
         sizes = [(height, width)]
         for _ in range(self.depth):
+            if height == width == 1:  # nothing is left to split
+                break
             height, width = max(height // 2, 1), max(width // 2, 1)
             sizes.append((height, width))
         return sizes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import math
 from collections.abc import Callable
 from typing import Any
@@ -12,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from wellposed import Denoiser, param
-from wellposed.errors import IncompatibleError, ShapeError
+from wellposed.errors import IncompatibleError, MissingExtraError, ShapeError
 
 from .values import above, per_sample, picture_space
 
@@ -74,6 +75,16 @@ def _whole(v: Tensor, sigma: float, who: str, one: Callable[[Array, float], Arra
     return torch.from_numpy(np.ascontiguousarray(result)).to(v.dtype)
 
 
+def _package(module: str, extra: str, who: str) -> Any:
+    """Import what the denoisers of this file call, when it is first called."""
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(
+            f"{who} needs {error.name}, which is not installed: pip install 'wellposed[{extra}]'"
+        ) from error
+
+
 @attrs.frozen(eq=False, kw_only=True)
 class SkimageTV(Denoiser):
     """Total variation denoising by scikit-image, at the weight `strength sigma`.
@@ -81,8 +92,8 @@ class SkimageTV(Denoiser):
     The prior `tv` is faster, and stops at a guaranteed error; this is for comparison.
 
     Shapes: pictures `(*batch, C, H, W)`, real or complex; sigma a number or `(*batch,)`.
-    Raises: IncompatibleError where a gradient is asked for; ImportError without scikit-image
-    (`pip install wellposed[skimage]`).
+    Raises: IncompatibleError where a gradient is asked for; MissingExtraError without
+    scikit-image (`pip install 'wellposed[skimage]'`).
     Source: Chambolle, 2004, An algorithm for total variation minimization and applications,
     J. Math. Imaging Vision 20, in `skimage.restoration.denoise_tv_chambolle`.
     """
@@ -100,8 +111,7 @@ class SkimageTV(Denoiser):
         return denoise_arrays(v, sigma, who=self.name, one=self._one)
 
     def _one(self, v: Array, sigma: float) -> Array:
-        from skimage import restoration
-
+        restoration = _package("skimage.restoration", "skimage", self.name)
         # Its stopping rule compares with the first step: any scale will do, and this one is ours.
         denoise: Any = restoration.denoise_tv_chambolle
         found = denoise(v / sigma, self.strength, self.eps, self.max_steps, channel_axis=0)
@@ -115,8 +125,8 @@ class SkimageNLM(Denoiser):
     `nlm` is this package's own: batched, differentiable, on any device.
 
     Shapes: pictures `(*batch, C, H, W)`, real or complex; sigma a number or `(*batch,)`.
-    Raises: IncompatibleError where a gradient is asked for; ImportError without scikit-image
-    (`pip install wellposed[skimage]`).
+    Raises: IncompatibleError where a gradient is asked for; MissingExtraError without
+    scikit-image (`pip install 'wellposed[skimage]'`).
     Source: Buades, Coll, Morel, 2005, A non-local algorithm for image denoising, CVPR, in
     `skimage.restoration.denoise_nl_means`.
     """
@@ -133,8 +143,7 @@ class SkimageNLM(Denoiser):
         return denoise_arrays(v, sigma, who=self.name, one=self._one)
 
     def _one(self, v: Array, sigma: float) -> Array:
-        from skimage import restoration
-
+        restoration = _package("skimage.restoration", "skimage", self.name)
         result = restoration.denoise_nl_means(
             np.ascontiguousarray(np.moveaxis(v, 0, -1)) / sigma,
             patch_size=self.patch_size,
@@ -163,8 +172,8 @@ class BM3D(Denoiser):
     one after the other. Pictures below 16 pixels are extended by reflection.
 
     Shapes: pictures `(*batch, C, H, W)`, real or complex; sigma a number or `(*batch,)`.
-    Raises: IncompatibleError where a gradient is asked for; ImportError without the package
-    (`pip install wellposed[bm3d]`, whose licence allows non-commercial use only).
+    Raises: IncompatibleError where a gradient is asked for; MissingExtraError without the
+    package (`pip install 'wellposed[bm3d]'`, whose licence allows non-commercial use only).
     Cost: seconds per picture of 256 x 256.
     Source: Dabov, Foi, Katkovnik, Egiazarian, 2007, Image denoising by sparse 3-D transform-domain
     collaborative filtering, IEEE TIP 16(8); Makinen, Azzari, Foi, 2020, Collaborative filtering of
@@ -184,8 +193,7 @@ class BM3D(Denoiser):
         return denoise_arrays(v, sigma, who=self.name, one=self._one)
 
     def _one(self, v: Array, sigma: float) -> Array:
-        import bm3d
-
+        bm3d = _package("bm3d", "bm3d", self.name)
         scale = sigma / _BM3D_SIGMA
         height, width = v.shape[1:]
         margin = [(0, 0), *((0, max(_BM3D_LEAST - n, 0)) for n in (height, width))]

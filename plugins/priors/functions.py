@@ -39,6 +39,14 @@ def _module(instance: object, attribute: Any, value: object) -> None:
         )
 
 
+def _proximal(instance: object, attribute: Any, value: object) -> None:
+    if not isinstance(value, ProximalPrior):
+        raise ParameterError(
+            f"{type(instance).__name__}.{attribute.name} expects a ProximalPrior such as TV or L1; "
+            f"got {type(value).__name__}."
+        )
+
+
 @attrs.frozen(eq=False, kw_only=True)
 class CallableDenoiser(Denoiser):
     """Any function `f(v, sigma)`.
@@ -150,9 +158,7 @@ class ProxDenoiser(Denoiser):
     Source: the maximum a posteriori estimate; Rudin, Osher, Fatemi, 1992, Physica D 60, for `tv`.
     """
 
-    prior: ProximalPrior = param(
-        doc="The prior, usually of weight 1.", check=attrs.validators.instance_of(ProximalPrior)
-    )
+    prior: ProximalPrior = param(doc="The prior, usually of weight 1.", check=_proximal)
     strength: float = param(1.0, doc="The step in units of sigma.", check=above(0))
 
     def denoise(self, v: Tensor, sigma: Tensor | float) -> Tensor:

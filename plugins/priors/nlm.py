@@ -71,8 +71,9 @@ class NonLocalMeans(Denoiser):
         # Differences of patches need a margin of the patch's radius around the picture.
         margin = self.patch
         wide = _extend(v, margin)
-        total = v.clone()
-        norm = torch.ones_like(v[:, :1].real)
+        # Under vmap, what is added to must be batched as the weights are.
+        total = v + torch.zeros_like(variance)
+        norm = torch.ones_like(total[:, :1].real)
         height, width = v.shape[-2:]
         for down in range(min(self.search, height - 1) + 1):
             reach = min(self.search, width - 1)

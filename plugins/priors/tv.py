@@ -102,6 +102,8 @@ class TV(BoundedProx, AnalysisPrior):
         if not can_watch(v, step, weight) or _needs_grad(v, step, weight):
             return prox_by_dual([(self, op)], v, tau, bounds=bounds, accuracy=accuracy)
         clamp(v, bounds, who=self.name)
+        if not v.numel():
+            return v
         layout = Layout(self.isotropic, self.joint_channels, self.boundary == "circular")
         radius = step * weight
         if isinstance(radius, Tensor) and radius.ndim:

@@ -3,6 +3,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from wellposed import Equivariance, Identity, Space, stack
+from wellposed.edge import build_operator
 from wellposed.errors import DeviceError, DtypeError, ParameterError, ShapeError
 
 
@@ -159,3 +160,30 @@ def test_scipy_sees_the_same_matrix(dense):
     np.testing.assert_allclose(x, expected, rtol=1e-8)
     with pytest.raises(ParameterError, match="SciPy's operators have no batch"):
         dense(batch=(2,)).as_scipy()
+
+
+NAMES = ("blur", "strided_blur", "fourier_sampling", "complexify", "mask", "resize", "radon")
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("options", [{}, {"boundary": "circular"}])
+@pytest.mark.parametrize("batch", [(0,), (2, 0)])
+def test_an_empty_batch_gives_an_empty_batch(name, options, batch):
+    options = options if "blur" in name else {}
+    if name == "mask":
+        options = {"mask": torch.ones(8, 8)}
+    op = build_operator(name, options, x_space=Space((1, 8, 8)))
+    x, y = op.in_space.zeros(batch).requires_grad_(), op.out_space.zeros(batch)
+    for found, space in (
+        (op(x), op.out_space),
+        (op.H(y), op.in_space),
+        (op.gram(x), op.in_space),
+        (op.data_prox(x, y, 0.1), op.in_space),
+        (op.initial_estimate(y), op.in_space),
+        ((0.5 * op)(x), op.out_space),
+    ):
+        assert found.shape == (*batch, *space.shape)
+        assert found.dtype == space.dtype
+    op(x).abs().sum().backward()
+    assert x.grad is not None
+    assert x.grad.shape == x.shape

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from wellposed import Space, conjugate_gradient, spd_solve
 from wellposed.errors import NotConvergedWarning
-from wellposed.linalg import lanczos_norm_bound
+from wellposed.linalg import identity_plus, lanczos_norm_bound
 
 
 def spd(n, batch=(), seed=0, dtype=torch.float64):
@@ -91,3 +91,43 @@ def test_the_norm_bound_is_never_below_the_truth_and_not_far_above(n, seed, sing
 def test_the_norm_bound_of_zero_is_zero():
     bound = lanczos_norm_bound(torch.zeros_like, Space((4,), torch.float64))
     assert bound == 0
+
+
+def test_under_vmap_every_sample_has_its_own_system_and_norm():
+    space = Space((5,), torch.float64)
+    ks, b = spd(5, (3,)), torch.randn(3, 5, dtype=torch.float64)
+    found = torch.func.vmap(lambda k, b: spd_solve(apply_of(k), b, space))(ks, b)
+    torch.testing.assert_close(found, torch.linalg.solve(ks, b), rtol=1e-9, atol=1e-12)
+    bounds = torch.func.vmap(lambda k: lanczos_norm_bound(apply_of(k), space))(ks)
+    one_by_one = torch.stack([lanczos_norm_bound(apply_of(k), space) for k in ks])
+    torch.testing.assert_close(bounds, one_by_one, rtol=1e-6, atol=0)
+
+
+def test_implicit_gradients_go_through_torch_func():
+    space = Space((5,), torch.float64)
+    ks, b = spd(5, (3,)), torch.randn(3, 5, dtype=torch.float64)
+
+    def loss(k, b):
+        return spd_solve(apply_of(k), b, space).square().sum()
+
+    def exact(k, b):
+        return torch.linalg.solve(k, b).square().sum()
+
+    by_sample = torch.func.vmap(torch.func.grad(loss))(ks, b)
+    wanted = torch.stack([torch.func.grad(exact)(k, x) for k, x in zip(ks, b, strict=True)])
+    torch.testing.assert_close(by_sample, wanted, rtol=1e-8, atol=1e-10)
+    jacobian = torch.func.jacrev(lambda b: spd_solve(apply_of(ks[0]), b, space))(b[0])
+    torch.testing.assert_close(jacobian, torch.linalg.inv(ks[0]), rtol=1e-8, atol=1e-10)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.complex64])
+@pytest.mark.parametrize("n", [2, 30, 300])
+def test_a_singular_gram_can_be_factorised_beside_any_step(dtype, n):
+    g = torch.Generator().manual_seed(n)
+    a = torch.randn(n, 1, dtype=dtype, generator=g) @ torch.randn(1, 9, dtype=dtype, generator=g)
+    gram = a @ a.mH
+    for step in (1e-3, 1.0, 1e4, 1e12):
+        system = identity_plus(torch.tensor(step), gram)
+        assert torch.linalg.cholesky_ex(system).info == 0
+    plain = torch.eye(n, dtype=dtype) + 1e-3 * gram
+    torch.testing.assert_close(identity_plus(torch.tensor(1e-3), gram), plain)

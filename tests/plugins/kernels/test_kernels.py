@@ -194,12 +194,25 @@ def test_refuses_what_is_not_positive(cls):
     for bad in (0.0, -1.0, math.nan):
         with pytest.raises(ParameterError, match=rf"{cls.__name__}\.{name} expects a positive"):
             cls(**{name: bad})
-    with pytest.raises(ParameterError, match="got values that are not"):
-        cls(**{name: torch.tensor([1.0, 0.0])})
+    for bad in ("wide", None, True, (1.0,)):
+        with pytest.raises(ParameterError, match=rf"{cls.__name__}\.{name} expects a positive"):
+            cls(**{name: bad})
+    for bad in ([1.0, 0.0], [], [1j]):
+        with pytest.raises(ParameterError, match="got values that are not"):
+            cls(**{name: torch.tensor(bad)})
     with pytest.raises(
         ParameterError, match=r"one value per sample, of shape \(B,\); got \(2, 2\)"
     ):
         cls(**{name: torch.ones(2, 2)}).tensor()
+
+
+@pytest.mark.parametrize("cls", [AnisotropicGaussian, Motion, MotionGaussian])
+def test_refuses_an_angle_that_is_not_finite(cls):
+    for bad in (math.nan, math.inf, "north"):
+        with pytest.raises(ParameterError, match=rf"{cls.__name__}\.angle expects a finite number"):
+            cls(angle=bad)
+    with pytest.raises(ParameterError, match="got values that are not"):
+        cls(angle=torch.tensor([0.0, math.nan]))
 
 
 def test_refuses_sizes_and_strides_that_are_not_whole():
@@ -223,6 +236,31 @@ def test_reads_files(tmp_path):
     torch.testing.assert_close(got[0, 0], torch.from_numpy(array))
     got = FileKernel(path=tmp_path / "k.png").tensor(dtype=F64)
     torch.testing.assert_close(got[0, 0], torch.from_numpy(levels / levels.sum()))
+
+
+def test_reads_the_brightness_of_any_png(tmp_path):
+    levels = 15 * np.outer([1, 2, 1], [1, 2, 1]).astype(np.uint8)
+    picture = Image.fromarray(levels)
+    palette = picture.point(lambda v: v // 15).convert("P")
+    palette.putpalette([min(15 * (v // 3), 255) for v in range(768)])
+    wide = Image.fromarray(levels.astype(np.uint16) * 257)
+    forms = [picture, palette, wide, *(picture.convert(m) for m in ("LA", "RGB", "RGBA"))]
+    for form in forms:
+        form.save(tmp_path / "k.png")
+        got = FileKernel(path=str(tmp_path / "k.png")).tensor(dtype=F64)
+        torch.testing.assert_close(got[0, 0], torch.from_numpy(levels / levels.sum()))
+    colours = np.stack([levels, levels.T[::-1], np.full((3, 3), 9, np.uint8)], -1)
+    Image.fromarray(colours).convert("RGBA").save(tmp_path / "k.png")
+    got = FileKernel(path=tmp_path / "k.png", normalized=False).tensor(dtype=F64)
+    torch.testing.assert_close(got[0], torch.from_numpy(colours).movedim(-1, 0).double())
+
+
+def test_a_packed_file_is_not_unpacked_to_any_size(tmp_path, monkeypatch):
+    huge = {"kernel": np.zeros((5000, 5000), np.uint8)}
+    scipy.io.savemat(tmp_path / "k.mat", huge, do_compression=True)
+    monkeypatch.setattr(scipy.io, "loadmat", None)
+    with pytest.raises(ParameterError, match="an array of 5000 x 5000 is no kernel"):
+        FileKernel(path=tmp_path / "k.mat").tensor()
 
 
 @pytest.mark.parametrize(
@@ -257,6 +295,8 @@ def test_refuses_a_picture_as_a_kernel(tmp_path):
     Image.new("1", (8192, 4096)).save(tmp_path / "huge.png")
     with pytest.raises(ParameterError, match="is no kernel"):
         FileKernel(path=tmp_path / "huge.png").tensor()
+    with pytest.raises(ParameterError, match="path expects the path of a file; got int"):
+        FileKernel(path=3)
 
 
 @pytest.mark.parametrize(
@@ -280,3 +320,5 @@ def test_parameters_of_unequal_numbers_of_samples(kind, two, three):
 def test_a_kernel_larger_than_any_picture_is_refused_before_it_is_made():
     with pytest.raises(ParameterError, match=r"a kernel of 800001 x 800001 taps is more than 4096"):
         Gaussian(width=100_000.0).tensor()
+    with pytest.raises(ParameterError, match="taps is more than 4096"):
+        CameraShake(size=5000).tensor()

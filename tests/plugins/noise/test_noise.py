@@ -163,3 +163,21 @@ def test_refusals():
         Gaussian(sigma=torch.ones(3)).sample(torch.zeros(2, 1, 4, 4))
     with pytest.raises(DtypeError, match=r"Poisson expects real measurements"):
         Poisson().sample(torch.zeros(1, 2, 2, dtype=torch.complex64))
+
+
+def test_the_divergence_has_a_gradient_where_nothing_is_counted_and_nothing_expected():
+    z = torch.tensor([[[0.0, 0.0, 0.3, 0.2]]], dtype=torch.float64, requires_grad=True)
+    y = torch.tensor([[[0.0, -0.1, 0.0, 0.4]]], dtype=torch.float64)
+    space = Space((1, 1, 4), torch.float64)
+    (slope,) = torch.autograd.grad(Poisson().value(z, y, space), z)
+    torch.testing.assert_close(slope, torch.tensor([[[1.0, 1.0, 1.0, -1.0]]], dtype=torch.float64))
+    torch.testing.assert_close(slope, Poisson().grad(z.detach(), y))
+
+
+def test_a_pixel_that_cannot_be_counted_leaves_the_others():
+    clean = torch.full((2, 1, 50, 50), 0.5)
+    clean[0, 0, 0, :3] = torch.tensor([torch.nan, torch.inf, 1e20])
+    y = Poisson(gain=100.0).sample(clean, generator())
+    assert y[0, 0, 0, 0].isnan()
+    assert y[0, 0, 0, 1:3].tolist() == clean[0, 0, 0, 1:3].tolist()
+    assert float(y[1].mean()) == pytest.approx(0.5, rel=0.01)

@@ -1,7 +1,12 @@
 import pytest
 import torch
-from wellposed.errors import DtypeError, ShapeError
-from wellposed.plugins.operators.bilinear import CircularConvolution, Product
+from wellposed.errors import DtypeError, ParameterError, ShapeError
+from wellposed.plugins.operators.bilinear import (
+    CircularConvolution,
+    KernelConvolution,
+    Multiplication,
+    Product,
+)
 from wellposed.plugins.operators.blur import Blur
 
 F64, C128 = torch.float64, torch.complex128
@@ -72,3 +77,25 @@ def test_refuses_arguments_of_another_space(op):
             section(torch.zeros(space.shape))
         with pytest.raises(ShapeError, match="with one batch axis; got"):
             section(torch.zeros(2, 2, *space.shape, dtype=F64))
+
+
+def test_refuses_what_makes_no_operator():
+    for kind in (CircularConvolution, Product):
+        with pytest.raises(ShapeError, match=r"in_shape expects a picture \(C, H, W\)"):
+            kind(in_shape=(8, 8))
+        with pytest.raises(ParameterError, match="dtype expects float32, float64"):
+            kind(in_shape=(1, 8, 8), dtype=torch.int64)
+    with pytest.raises(ParameterError, match=r"kernel_shape expects \(kh, kw\); got \(3,\)"):
+        CircularConvolution(in_shape=(1, 8, 8), kernel_shape=(3,))
+    with pytest.raises(ShapeError, match=r"picture expects \(C, H, W\) or \(B, C, H, W\)"):
+        KernelConvolution(picture=torch.ones(8, 8), kernel_shape=(3, 3))
+    for shape, channels in (((8, 8), 1), ((2, 8, 8), 3)):
+        with pytest.raises(ShapeError, match=r"factor expects \(C\|1, H, W\) or"):
+            Multiplication(factor=torch.ones(shape), channels=channels)
+
+
+def test_batches_that_do_not_broadcast_are_refused():
+    op = CircularConvolution(in_shape=(1, 8, 8), kernel_shape=(3, 3), dtype=F64)
+    with pytest.raises(ShapeError, match=r"batches of w and x that broadcast; got \(3,\) and \(2,"):
+        op(random(3, 1, 3, 3), random(2, 1, 8, 8))
+    assert op(random(3, 1, 1, 3, 3), random(2, 1, 8, 8)).shape == (3, 2, 1, 8, 8)

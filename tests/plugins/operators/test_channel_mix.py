@@ -4,6 +4,7 @@ import pytest
 import torch
 from wellposed import Space
 from wellposed.errors import DtypeError, ShapeError
+from wellposed.plugins.operators.blur import Blur
 from wellposed.plugins.operators.channel_mix import ChannelMix, Grayscale
 
 
@@ -54,3 +55,25 @@ def test_refusals():
         ChannelMix(in_shape=(3, 4, 5), response=torch.ones(2, 3), dtype=torch.complex128)
     with pytest.raises(ShapeError, match=r"expects a colour picture"):
         Grayscale(in_shape=(1, 4, 5))
+
+
+def test_equal_rows_at_a_large_step():
+    response = 1e4 * torch.tensor([[0.3, 0.6, 0.1]]).expand(3, 3)
+    v, y = torch.rand(2, 3, 4, 4, generator=torch.Generator().manual_seed(0))
+    mix = ChannelMix(in_shape=(3, 4, 4), response=response)
+    blur = Blur(in_shape=(3, 4, 4), kernel=torch.ones(1, 1, 1, 1), boundary="circular")
+    row = response[0].double()
+    fit = (y.double().mean(0) - torch.einsum("c,chw->hw", row, v.double())) / row.square().sum()
+    want = v + row[:, None, None] * fit
+    for op in (mix, mix @ blur):
+        got = op.data_prox(v, y, 1.0).double()
+        torch.testing.assert_close(got, want, rtol=0, atol=0.05)
+
+
+def test_the_norm_of_a_response_that_is_not_finite_leaves_the_others():
+    response = torch.randn(2, 2, 3, dtype=torch.float64)
+    want = torch.linalg.matrix_norm(response[1], 2)
+    response[0, 0, 0] = torch.nan
+    bound = ChannelMix(in_shape=(3, 4, 4), response=response).norm_bound()
+    assert bound[0].isnan()
+    torch.testing.assert_close(bound[1], want)

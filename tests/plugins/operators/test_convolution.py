@@ -388,3 +388,17 @@ def test_a_kernel_that_is_not_a_number_stops_no_other_sample():
         alone = Blur(in_shape=(1, 9, 9), kernel=kernel[i : i + 1])
         torch.testing.assert_close(y[i : i + 1], alone(x[i : i + 1]))
     assert bool(y[1].isnan().any())
+
+
+@pytest.mark.parametrize("boundary", ["reflect", "circular", "zero"])
+@pytest.mark.parametrize("batch", [1, 2])
+def test_channels_that_are_alike_have_one_norm(boundary, batch):
+    kernel = random(batch, 1, 3, 4)
+    one, three = (
+        Blur(in_shape=(c, 9, 7), kernel=kernel, boundary=boundary).norm_bound() for c in (1, 3)
+    )
+    truth = torch.linalg.matrix_norm(
+        Blur(in_shape=(3, 9, 7), kernel=kernel, boundary=boundary).as_matrix(), 2
+    )
+    assert (three >= truth * (1 - 1e-12)).all()
+    torch.testing.assert_close(one, three, rtol=0, atol=0)

@@ -66,6 +66,16 @@ def test_cartesian_masks_measure_the_asked_share(pattern):
     assert spread < 0.005 if pattern == "equispaced" else 0.005 < spread < 0.04
 
 
+@pytest.mark.parametrize("pattern", ["random", "equispaced"])
+@pytest.mark.parametrize("width", [1, 2, 7, 64])
+def test_an_acceleration_of_one_measures_every_column(pattern, width):
+    for fraction in (0.0, 0.08, 1.0):
+        mask = cartesian_mask(
+            width, acceleration=1, centre_fraction=fraction, pattern=pattern, seed=3
+        )
+        assert mask.all()
+
+
 def test_equispaced_columns_are_evenly_spaced():
     mask = cartesian_mask(256, acceleration=8, centre_fraction=0.0, pattern="equispaced", seed=1)
     places = np.flatnonzero(mask.numpy())
@@ -132,6 +142,8 @@ def test_refusals():
         FourierSampling(in_shape=(1, 4, 4), dtype=torch.float32)
     with pytest.raises(ParameterError, match=r"acceleration expects a number of at least 1"):
         FourierSampling(in_shape=(1, 4, 4), acceleration=0.5)
+    with pytest.raises(ParameterError, match=r"Complexify.dtype expects float32, float64.*None"):
+        Complexify(in_shape=(1, 4, 4), dtype=None)
     with pytest.raises(ParameterError, match=r"pattern"):
         FourierSampling(in_shape=(1, 4, 4), pattern="spiral")
     with pytest.raises(ShapeError, match=r"one channel \(1, H, W\)"):

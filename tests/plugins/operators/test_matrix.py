@@ -143,3 +143,58 @@ def test_refusals_of_random_matrices():
         GaussianSensing(in_shape=(1, 4, 5), measurements=21, orthonormal=True)
     with pytest.raises(ParameterError, match=r"more than 268435456"):
         GaussianSensing(in_shape=(3, 256, 256))
+
+
+@pytest.mark.parametrize("rows", [3, 40])
+def test_a_matrix_that_repeats_its_rows_has_a_proximal_map_at_any_scale(rows):
+    g = torch.Generator().manual_seed(rows)
+    row = torch.randn(1, 12, dtype=torch.float64, generator=g)
+    matrix = 1e4 * torch.randn(rows, 1, dtype=torch.float64, generator=g) @ row
+    v, y = torch.randn(1, 3, 4, generator=g), torch.randn(rows, generator=g)
+    for tau in (1.0, 1e4):
+        got = Matrix(in_shape=(1, 3, 4), matrix=matrix.float()).data_prox(v, y, tau)
+        # Along the row alone: one equation for one number.
+        u, norm = row[0] / row.norm(), torch.linalg.matrix_norm(matrix, 2)
+        side = (matrix @ u) / norm
+        along = (side @ y.double() - norm * (u @ v.double().flatten())) / norm
+        off = got.double().flatten() - (v.double().flatten() + along * u)
+        assert abs(off @ u) < 1e-3
+        assert off.norm() < 0.1 * v.norm()  # what single precision leaves of the other directions
+
+
+def test_a_sample_that_is_not_finite_leaves_the_others():
+    matrix = torch.randn(2, 3, 12, dtype=torch.float64)
+    v, y = torch.randn(2, 1, 3, 4, dtype=torch.float64), torch.randn(2, 3, dtype=torch.float64)
+    want = Matrix(in_shape=(1, 3, 4), matrix=matrix).data_prox(v, y, 0.3)
+    broken = matrix.clone()
+    broken[0, 0, 0] = torch.nan
+    got = Matrix(in_shape=(1, 3, 4), matrix=broken).data_prox(v, y, 0.3)
+    assert got[0].isnan().any()
+    torch.testing.assert_close(got[1], want[1])
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"indices": [0, 1, 10**8]}, "indices must be < 3"),
+        ({"indices": [0, -1, 1]}, "indices must be >= 0"),
+        ({"indptr": [0, 5, 2, 3]}, "indptr must be a non-decreasing sequence"),
+        ({"data": [1j, 1j, 1j]}, "its entries are complex128, expected real numbers"),
+    ],
+)
+def test_a_file_whose_entries_lie_outside_its_matrix_is_refused(tmp_path, changes, message):
+    parts = {"data": [1.0, 2.0, 3.0], "indices": [0, 1, 2], "indptr": [0, 1, 2, 3], **changes}
+    arrays = {k: np.array(v, None if k == "data" else np.int32) for k, v in parts.items()}
+    np.savez(tmp_path / "m.npz", format=b"csr", shape=np.array([3, 3]), **arrays)
+    op = SparseMatrix(in_shape=(1, 1, 3), file=str(tmp_path / "m.npz"))
+    with pytest.raises(ParameterError, match=message):
+        op(torch.ones(1, 1, 3))
+
+
+def test_entries_moved_in_place_are_seen():
+    rows, columns = torch.tensor([0, 1]), torch.tensor([0, 1])
+    op = SparseMatrix(in_shape=(1, 1, 2), rows=rows, columns=columns, values=torch.ones(2))
+    x = torch.tensor([[[3.0, 5.0]]])
+    assert op(x).tolist() == [3.0, 5.0]
+    columns.copy_(torch.tensor([1, 0]))
+    assert op(x).tolist() == [5.0, 3.0]

@@ -128,6 +128,11 @@ def test_refusals():
         Resize(in_shape=(1, 4, 4), scale=0.5, size=(2, 2))
     with pytest.raises(ParameterError, match=r"scale expects one positive factor.*got -1"):
         Resize(in_shape=(1, 4, 4), scale=-1)
+    for scale in (0.0, (0.5, 0.0)):
+        with pytest.raises(ParameterError, match=r"scale expects one positive factor"):
+            Resize.image_space_for(Space((1, 4, 4)), scale=scale)
+    with pytest.raises(ParameterError, match=r"or one for rows and one for columns; got \(0.5,\)"):
+        Resize(in_shape=(1, 4, 4), scale=(0.5,))
     with pytest.raises(ParameterError, match=r"size expects \(height, width\).*got \(0, 2\)"):
         Resize(in_shape=(1, 4, 4), size=(0, 2))
     with pytest.raises(ShapeError, match=r"give in_shape"):
@@ -146,3 +151,20 @@ def test_the_first_estimate_is_the_picture_resampled_back(options):
     rows = np.apply_along_axis(resampled, -2, y.numpy(), 11, 1 / scales[0], "bicubic")
     expected = np.apply_along_axis(resampled, -1, rows, 14, 1 / scales[1], "bicubic")
     np.testing.assert_allclose(op.initial_estimate(y).numpy(), expected, rtol=0, atol=1e-12)
+
+
+def test_nearest_falls_as_in_matlab_half_way_between_two_pixels():
+    for size, new in [(18, 11), (17, 26), (9, 8), (20, 17), (13, 35), (37, 30), (8, 4), (5, 10)]:
+        op = Resize(in_shape=(1, 1, size), size=(1, new), method="nearest")
+        scale = new / size
+        places = [i / scale + 0.5 * (1 - 1 / scale) for i in range(1, new + 1)]  # counted from 1
+        want = [math.floor(u) + (u - math.floor(u) >= 0.5) - 1 for u in places]
+        got = op(torch.arange(size, dtype=torch.float32)[None, None])[0, 0]
+        assert got.tolist() == [min(max(p, 0), size - 1) for p in want]
+
+
+def test_the_norm_needs_no_singular_vectors(monkeypatch):
+    op = Resize(in_shape=(1, 12, 9), size=(5, 20), dtype=torch.float64)
+    want = torch.linalg.matrix_norm(op.as_matrix(), 2)
+    monkeypatch.setattr(torch.linalg, "svd", None)
+    torch.testing.assert_close(op.norm_bound(), want)

@@ -77,3 +77,10 @@ def test_levels_and_refusals():
         Wavelet(in_shape=(1, 4, 4), levels=0)
     with pytest.raises(ParameterError, match=r"wavelet"):
         Wavelet(in_shape=(1, 4, 4), wavelet="db40")
+
+
+def test_more_levels_than_there_are_pixels_change_nothing():
+    x = torch.rand(1, 5, 9, dtype=torch.float64)
+    few, many = (Wavelet(in_shape=(1, 5, 9), levels=n, dtype=torch.float64) for n in (4, 10**9))
+    torch.testing.assert_close(many(x), few(x), rtol=0, atol=0)
+    torch.testing.assert_close(many.H(many(x)), x)

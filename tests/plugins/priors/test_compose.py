@@ -11,6 +11,7 @@ from wellposed.plugins.priors.nlm import NonLocalMeans
 from wellposed.plugins.priors.separable import L1, NonNegative, Zero
 from wellposed.plugins.priors.tikhonov import Tikhonov
 from wellposed.plugins.priors.tv import TV
+from wellposed.plugins.priors.wavelet import WaveletL1
 from wellposed.registry import default_registry
 
 TIGHT = {"tolerance": 1e-8, "max_steps": 100_000}
@@ -184,3 +185,13 @@ def test_errors() -> None:
         Constrained(prior=TV(weight=1.0)).prox(picture(1, 3, 3, dtype=torch.complex128), 1.0)
     with pytest.raises(IncompatibleError, match=r"pictures of the size of x, \(1, 4, 4\)"):
         SumOfPriors(priors=(TV(weight=1.0), Pairs())).analysis(Space((1, 4, 4), torch.float64))
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.complex128])
+def test_an_empty_batch_gives_an_empty_batch(dtype: torch.dtype) -> None:
+    v = torch.zeros(2, 0, 1, 6, 5, dtype=dtype)
+    tikhonov = [Tikhonov(boundary=boundary) for boundary in ("circular", "zero")]
+    for prior in (TV(), L1(), WaveletL1(), SumOfPriors(priors=(TV(), L1())), *tikhonov):
+        assert prior.prox(v, 0.1).shape == v.shape
+        assert prior.prox(v, torch.ones(2, 0)).shape == v.shape
+        assert prior.value(v).shape == (2, 0)

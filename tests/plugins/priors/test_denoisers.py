@@ -162,7 +162,7 @@ def test_prox_denoiser() -> None:
     )
     torch.testing.assert_close(prior.denoise(v, sigma), want)
     assert prior.denoise(v, 0.0) is v
-    with pytest.raises(TypeError, match="ProximalPrior"):
+    with pytest.raises(ParameterError, match="prior expects a ProximalPrior such as TV"):
         ProxDenoiser(prior=NonLocalMeans())  # type: ignore[arg-type]
 
 

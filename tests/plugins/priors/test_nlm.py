@@ -118,3 +118,11 @@ def test_errors() -> None:
         NonLocalMeans().denoise(picture(1, 3, 3), -0.1)
     with pytest.raises(ShapeError, match=r"expects sigma as a number or one value per sample"):
         NonLocalMeans().denoise(picture(2, 1, 3, 3), torch.ones(3))
+
+
+def test_vmap_over_the_noise_level_alone() -> None:
+    v = torch.rand(2, 6, 5, dtype=torch.float64)
+    sigmas = torch.tensor([0.05, 0.2, 0.4], dtype=torch.float64)
+    prior = NonLocalMeans(search=2)
+    got = torch.func.vmap(lambda sigma: prior.denoise(v, sigma))(sigmas)
+    torch.testing.assert_close(got, torch.stack([prior.denoise(v, float(s)) for s in sigmas]))
