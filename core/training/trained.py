@@ -181,11 +181,12 @@ def _suited(solver: str, problem: Problem) -> Path:
     """Return installed weights of a solver for operators like this one.
 
     Those trained on whole pictures come first, then those on a part of each, cut and resized, as
-    of faces; then it goes by name.
+    of faces. Of several for missing pixels, those for the smallest gaps: what was trained for large
+    holes takes scattered pixels as well, and is several dB worse there. Then it goes by name.
     """
     known = [one for one in _installed_of(solver) if not one.problem]
     operator, reasons = problem.linear, []
-    for one in sorted(known, key=lambda one: (_of_one_subject(one), one.path.name)):
+    for one in sorted(known, key=_preference):
         wrong = _outside(one.card, problem)
         if not wrong:
             return one.path
@@ -233,6 +234,11 @@ def _other_operator(card: Mapping[str, Any], operator: ForwardOperator) -> Mappi
 
 def _told(wrong: Mapping[str, str]) -> str:
     return ", ".join(f"{key} {text}" for key, text in wrong.items())
+
+
+def _preference(one: InstalledWeights) -> tuple[bool, float, str]:
+    levels = one.card["trained_for"].get("levels") or {}
+    return _of_one_subject(one), max(levels.get("gap", (0.0,))), one.path.name
 
 
 def _of_one_subject(one: InstalledWeights) -> bool:

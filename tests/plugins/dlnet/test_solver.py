@@ -152,6 +152,22 @@ def test_faces_are_completed_better_than_by_filling():
     )
 
 
+@pytest.mark.parametrize(
+    ("op", "params", "weights"),
+    [
+        ("random_mask", {"missing": 0.1}, "interpolation_faces_small"),
+        ("hole_mask", {"size": 3, "top": 20, "left": 20}, "interpolation_faces_small"),
+        ("hole_mask", {"size": 20, "top": 20, "left": 20}, "inpainting_faces_small"),
+    ],
+)
+def test_scattered_pixels_are_not_taken_for_a_hole(op, params, weights):
+    """The weights for holes of up to 30 pixels were trained for all of these."""
+    found = wellposed.solve(
+        wellposed.sample()[:, :64, :64], op=op, op_params=params, solver="dlnet"
+    )
+    assert weights in found.provenance.solver
+
+
 def test_any_other_head_goes_by_vjp():
     p, network = problem(), Cubic().double()
     y, op = p.measurement, p.operator
