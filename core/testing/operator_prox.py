@@ -207,3 +207,17 @@ class ProxChecks(ComponentKit[ForwardOperator]):
                     f"{op.name}.data_prox: the gradient in {name} is {got:.6g} along a line; "
                     f"differences give {slope:.6g}."
                 )
+
+    @check(share=0.3)
+    def test_cuda_data_prox_agrees_with_cpu(self, trial: T) -> None:
+        """On CUDA it is what it is on the CPU, also where it is found by iterations."""
+        if not torch.cuda.is_available():
+            return
+        op = trial.subject
+
+        def found(trial: T) -> Tensor:
+            v, y = trial.randn(op.in_space), trial.randn(op.out_space, 1)
+            return trial.subject.data_prox(v, y, 0.1)
+
+        what = f"{op.name}.data_prox on CUDA"
+        assert_close(found(trial.to("cuda")).cpu(), found(trial), op.in_space, what=what, rtol=1e-9)
