@@ -265,11 +265,11 @@ def _sample_for(
 
 def _sample_names(op: Any) -> list[str]:
     """Return the sample that the innermost operator asks for."""
-    from .edge import _load_operator, _name_and_params
+    from .edge import _name_and_params, load_operator
 
     innermost = op[-1] if isinstance(op, (list, tuple)) and op else op
     if isinstance(innermost, (str, Mapping)):
-        cls = _load_operator(_name_and_params("op", innermost, None)[0])
+        cls = load_operator(_name_and_params("op", innermost, None)[0])
         return [getattr(cls, "sample", "astronaut")]
     return ["astronaut"]
 

@@ -24,7 +24,7 @@ from wellposed.registry.errors import located, suggestion
 
 from .algebra import Composed
 from .api import Pipeline, check_seed, pipeline, simulate
-from .edge import _load_operator, check_kind, register_types
+from .edge import check_kind, load_operator, register_types
 from .errors import ParameterError
 from .files import write_bytes
 from .solver import Callback
@@ -177,7 +177,7 @@ def _check_operator(given: Any, path: str) -> None:
             where=path,
         )
     with located(path):
-        cls = _load_operator(name)
+        cls = load_operator(name)
     params = {} if isinstance(given, str) else given.get("params") or {}
     inside = f"{path}.params"
     typed = reg.structure_params(cls, params, path=inside, name=name)

@@ -38,6 +38,7 @@ __all__ = [
     "build_prior",
     "build_solver",
     "check_kind",
+    "load_operator",
     "register_types",
 ]
 
@@ -155,7 +156,7 @@ def build_operator(
             "picture, or y_space=, that of the measurement."
         )
     name, values = _name_and_params("op", given, params)
-    cls = _load_operator(name)
+    cls = load_operator(name)
     typed = reg.structure_params(cls, values, path="op.params")
     if x_space is None:
         assert y_space is not None
@@ -266,7 +267,12 @@ def _name_and_params(
     return given["name"], {**(given.get("params") or {}), **(params or {})}
 
 
-def _load_operator(name: str) -> Any:
+def load_operator(name: str) -> Any:
+    """Return the class of a linear or bilinear operator by its name.
+
+    Raises: UnknownComponent, AmbiguousName, BrokenPluginError; IncompatibleError for a nonlinear
+    operator.
+    """
     registry = default_registry()
     bilinear = {s.name for s in registry.specs("bilinear")}
     cls = registry.load("bilinear" if name in bilinear else "operator", name)

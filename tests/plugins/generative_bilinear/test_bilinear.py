@@ -9,7 +9,7 @@ import attrs
 import pytest
 import torch
 import wellposed
-from wellposed import GenerativePrior, Problem, Space, Status, param
+from wellposed import Problem, Space, Status
 from wellposed.edge import build_operator, build_solver
 from wellposed.errors import IncompatibleError, ParameterError
 from wellposed.plugins.generative_bilinear import aligned, descent
@@ -17,6 +17,8 @@ from wellposed.plugins.generative_bilinear.bilinear import GenerativeBilinear
 from wellposed.plugins.generative_bilinear.slack import GenerativeBilinearSlack
 from wellposed.plugins.generative_bilinear.state import State, Turn
 from wellposed.plugins.operators.bilinear import CircularConvolution, Product
+
+from .made import Cubic
 
 F64 = torch.float64
 FREE = {"parameter_penalty": 0.0, "image_penalty": 0.0}
@@ -143,20 +145,6 @@ def test_starts_are_those_of_the_seed_whoever_else_is_there(blurred):
     assert torch.equal(many.init(alone).points[1], m[2])
     other = attrs.evolve(problem, seed=7)
     assert not torch.equal(many.init(other).points[0], h)
-
-
-@attrs.frozen(eq=False, kw_only=True)
-class Cubic(GenerativePrior):
-    """Cubes of the code: they grow so fast that plain steps go astray from large codes."""
-
-    latent_shape: tuple[int, ...] = param((3,), doc="three numbers")
-
-    @property
-    def out_space(self):
-        return Space((1, 1, 3), F64)
-
-    def decode(self, z):
-        return (z**3).reshape(*z.shape[:-1], 1, 1, 3)
 
 
 def astray(step_size, restarts=6, batch=(2,)):

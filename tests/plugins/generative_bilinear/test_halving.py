@@ -11,7 +11,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from wellposed import GenerativePrior, Identity, Problem, Space, Status, param
+from wellposed import Identity, Problem, Status
 from wellposed.edge import build_solver
 from wellposed.errors import ParameterError
 from wellposed.plugins.generative_bilinear import descent
@@ -20,6 +20,8 @@ from wellposed.plugins.generative_bilinear.projection import GenerativeProjectio
 from wellposed.plugins.generative_bilinear.slack import GenerativeBilinearSlack
 from wellposed.plugins.generative_bilinear.state import Resting
 from wellposed.plugins.operators.bilinear import Product
+
+from .made import Cubic
 
 F64 = torch.float64
 UPDATES = ["jacobi", "gauss_seidel", "normalised", "adam"]
@@ -234,20 +236,6 @@ def test_the_projection_halves_too(relu_generator):
 
 
 # ---- restarts that diverge --------------------------------------------------------------------
-
-
-@attrs.frozen(eq=False, kw_only=True)
-class Cubic(GenerativePrior):
-    """Cubes of the code: plain steps go astray from large codes."""
-
-    latent_shape: tuple[int, ...] = param((3,), doc="three numbers")
-
-    @property
-    def out_space(self):
-        return Space((1, 1, 3), F64)
-
-    def decode(self, z):
-        return (z**3).reshape(*z.shape[:-1], 1, 1, 3)
 
 
 def cubic(**params):
