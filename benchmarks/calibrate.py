@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import functools
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import attrs
 import numpy as np
@@ -47,16 +47,24 @@ def main(argv: list[str]) -> int:
     return 0
 
 
-def _cells() -> itertools.product[tuple[int, int, int, int, str]]:
+def _cells() -> Iterator[tuple[tuple[int, int], int, int, str, bool]]:
     shapes = [(1, 16), (1, 48), (1, 64), (1, 160), (1, 256), (4, 128), (1, 512), (8, 256)]
-    return itertools.product(shapes, (3, 5, 9, 17, 33), (1, 2, 3, 4), ("circular", "reflect"))
+    sides, strides, boundaries = (3, 5, 9, 17, 33), (1, 2, 3, 4), ("circular", "reflect")
+    yield from itertools.product(shapes, sides, strides, boundaries, (True,))
+    yield from itertools.product(shapes, sides[:4], strides, ("circular",), (False,))
 
 
 def _measure(
-    shape: tuple[int, int], side: int, stride: int, boundary: str, options: argparse.Namespace
+    shape: tuple[int, int],
+    side: int,
+    stride: int,
+    boundary: str,
+    shared: bool,
+    options: argparse.Namespace,
 ) -> dict[str, list[Row]]:
     batch, size = shape
-    line = torch.rand(1, 1, side, 1, device=options.device)
+    kernels = (1, 1) if shared else (batch, 3)
+    line = torch.rand(*kernels, side, 1, device=options.device)
     op = StridedBlur(
         in_shape=(3, size, size), stride=stride, kernel=line * line.mT, boundary=boundary
     )
@@ -75,8 +83,8 @@ def _measure(
     ).items():
         direction, method = name.split()
         adjoint = direction == "adjoint"
-        form = form_of(method, op.plan, adjoint=adjoint, shared=True, real=True)
-        known = features(form, op.plan, batch)
+        form = form_of(method, op.plan, shared=shared, real=True)
+        known = features(form, op.plan, batch, adjoint=adjoint)
         rows[direction].append((method, (direction, form), known, milliseconds * 1e6))
     return rows
 

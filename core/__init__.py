@@ -62,6 +62,7 @@ _WHERE = {
     "estimate_operator": "api",
     "identity_plus": "linalg",
     "kernel_tensor": "kernel",
+    "linear_step": "autograd",
     "luminance": "metrics",
     "param": "fields",
     "parts_of": "parts",
@@ -127,6 +128,7 @@ __all__ = [
     "estimate_operator",
     "identity_plus",
     "kernel_tensor",
+    "linear_step",
     "luminance",
     "param",
     "parts_of",
@@ -150,6 +152,7 @@ __all__ = [
 if TYPE_CHECKING:
     from .algebra import Identity, stack
     from .api import Pipeline, estimate_operator, pipeline, simulate, solve
+    from .autograd import linear_step
     from .bilinear import BilinearOperator, ComposedBilinear
     from .cache import derived
     from .checks import real_number, whole_number

@@ -22,21 +22,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
+from functools import partial
 
 import attrs
 import torch
 from torch import Tensor
 
+from .autograd import linear_step
 from .cache import derived
 from .linalg import identity_plus
 
 __all__ = ["ChannelSpectra", "MixingSpectra", "Spectra", "fft", "ifft"]
 
-# Pixels at once: one megabyte in single precision, which a core keeps in its cache. Several threads
-# wait for each other at every step of every piece, and pairs take fewer passes: both want more.
+# Pixels at once for two threads: one megabyte in single precision, which a core keeps in its cache;
+# phases are smaller pictures, and more of them go together.
 _PIECE = 2**18
-_LARGE_PIECE = 2**20
+_PIECE_OF_PHASES = 2**19
 
 
 @attrs.frozen(eq=False, slots=False)
@@ -64,15 +65,11 @@ class ChannelSpectra:
 
     def apply(self, x: Tensor) -> Tensor:
         """Return A x for `(*, C, H, W)`."""
-        if self._needs_twin(x):
-            return _with_twin(x, self, False)
-        return self._in_pieces(self._apply, x)
+        return self._step(x, self._apply, self._adjoint)
 
     def adjoint(self, y: Tensor) -> Tensor:
         """Return A^H y for `(*, C, h, w)`."""
-        if self._needs_twin(y):
-            return _with_twin(y, self, True)
-        return self._in_pieces(self._adjoint, y)
+        return self._step(y, self._adjoint, self._apply)
 
     def gram(self, x: Tensor) -> Tensor:
         """Return A^H A x."""
@@ -90,6 +87,15 @@ class ChannelSpectra:
             return self._prox(v, y, tau)
 
         return self._in_pieces(prox, v, y)
+
+    def damped(self, y: Tensor, tau: Tensor) -> Tensor:
+        """Return `tau (I + tau A A^H)^-1 y`; tau broadcasts against y.
+
+        With it `prox(v, y, tau) = v + A^H damped(y - A v, tau)`, whatever computes A and A^H.
+        """
+        spectrum = fft(y)
+        energy = self.energy[..., : spectrum.shape[-1]]
+        return ifft(_times(spectrum, tau / (1 + tau * energy)), self.size, real=self.real)
 
     def squared_norm(self) -> Tensor:
         """Return the largest eigenvalue of A A^H, of the batch shape."""
@@ -144,6 +150,12 @@ class ChannelSpectra:
         residual = torch.addcmul(fft(y), self.transfer.squeeze(-3), fft(v), value=-1)
         return v + self._inverse(_times(residual, self._scaled_back.squeeze(-3) * shrink))
 
+    def _step(self, x: Tensor, apply: Callable[..., Tensor], back: Callable[..., Tensor]) -> Tensor:
+        in_pieces, batch = self._in_pieces, tuple(self.transfer.shape[:-4])
+        return linear_step(
+            x, partial(in_pieces, apply), partial(in_pieces, back), self.transfer, batch=batch
+        )
+
     def _in_pieces(self, compute: Callable[..., Tensor], *inputs: Tensor) -> Tensor:
         """Return `compute(*inputs)`, a few pictures at a time on CPUs.
 
@@ -154,8 +166,8 @@ class ChannelSpectra:
             return compute(*inputs)
         lead = inputs[0].shape[:-2]
         pictures = math.prod(lead)
-        small = torch.get_num_threads() == 1 and not self.paired
-        piece = _PIECE if small else _LARGE_PIECE
+        piece = _PIECE if self.stride == 1 else _PIECE_OF_PHASES
+        piece *= max(torch.get_num_threads() // 2, 1)
         at_once = max(piece // (self.size[0] * self.size[1] * self.stride**2), 1)
         if pictures <= at_once:
             return compute(*inputs)
@@ -194,54 +206,13 @@ class ChannelSpectra:
         return self._inverse(self._scaled_back * spectrum.unsqueeze(-3))
 
     def _inverse(self, spectrum: Tensor) -> Tensor:
-        if self.paired or not self.real:
-            result: Tensor = torch.fft.ifft2(spectrum, norm="forward")
-            return result
-        return _half_inverse(spectrum, self.size[1])
-
-    def _needs_twin(self, x: Tensor) -> bool:
-        """Whether autograd should get the adjoint as a whole, instead of one step after the other.
-
-        torch's backward of rfft2 goes through a full complex transform, at twice the cost, and a
-        recorded chain cannot be computed in pieces.
-        """
-        if not x.requires_grad or not torch.is_grad_enabled():
-            return False
-        if torch.compiler.is_compiling() or self.transfer.requires_grad:
-            return False
-        lead = self.transfer.shape[:-4]
-        fits = x.shape[x.ndim - 3 - len(lead) : -3] == lead
-        wrapped = torch._C._functorch.is_functorch_wrapped_tensor
-        return fits and not wrapped(x) and not wrapped(self.transfer)
+        real = self.real and not self.paired
+        return ifft(spectrum, self.size, real=real, norm="forward")
 
     def _join(self, phases: Tensor) -> Tensor:
         return (
             _from_pairs(phases, self.stride) if self.paired else _from_phases(phases, self.stride)
         )
-
-
-class _Transform(torch.autograd.Function):
-    """A or A^H as one step, whose derivative is the other."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, spectra: ChannelSpectra, adjoint: bool) -> Tensor:
-        ctx.spectra, ctx.adjoint = spectra, adjoint
-        return spectra.adjoint(x) if adjoint else spectra.apply(x)
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
-        g = grads[0]
-        return ctx.spectra.apply(g) if ctx.adjoint else ctx.spectra.adjoint(g), None, None
-
-    @staticmethod
-    def jvp(ctx: Any, *tangents: Any) -> Tensor:
-        t: Tensor = tangents[0]
-        return ctx.spectra.adjoint(t) if ctx.adjoint else ctx.spectra.apply(t)  # type: ignore[no-any-return]
-
-
-def _with_twin(x: Tensor, spectra: ChannelSpectra, adjoint: bool) -> Tensor:
-    result: Tensor = _Transform.apply(x, spectra, adjoint)  # type: ignore[no-untyped-call]
-    return result
 
 
 @attrs.frozen(eq=False, slots=False)
@@ -330,14 +301,29 @@ Spectra = ChannelSpectra | MixingSpectra
 
 
 def fft(x: Tensor) -> Tensor:
-    """Return the 2-D spectrum, half of it for real input."""
-    result: Tensor = torch.fft.fft2(x) if x.is_complex() else torch.fft.rfft2(x)
+    """Return the 2-D spectrum, half of it for real input.
+
+    On CPUs in two steps: the second leaves columns contiguous, as the inverse wants them, where
+    rfft2 would copy them back.
+    """
+    if x.is_complex():
+        result: Tensor = torch.fft.fft2(x)
+    elif x.is_cuda:
+        result = torch.fft.rfft2(x)
+    else:
+        result = torch.fft.fft(torch.fft.rfft(x), dim=-2)
     return result
 
 
-def ifft(spectrum: Tensor, size: tuple[int, int], *, real: bool) -> Tensor:
-    """Return the picture of a spectrum from `fft`."""
-    result: Tensor = torch.fft.irfft2(spectrum, s=size) if real else torch.fft.ifft2(spectrum)
+def ifft(spectrum: Tensor, size: tuple[int, int], *, real: bool, norm: str = "backward") -> Tensor:
+    """Return the picture of a spectrum from `fft`; norm 'forward' leaves out the factor 1/hw."""
+    if not real:
+        result: Tensor = torch.fft.ifft2(spectrum, norm=norm)
+    elif spectrum.is_cuda:
+        result = torch.fft.irfft2(spectrum, s=size, norm=norm)
+    else:
+        columns = torch.fft.ifft(spectrum, dim=-2, norm=norm)
+        result = torch.fft.irfft(columns, n=size[1], norm=norm)
     return result
 
 
@@ -354,13 +340,6 @@ def _times(fresh: Tensor, factor: Tensor) -> Tensor:
     if torch.broadcast_shapes(fresh.shape, factor.shape) != fresh.shape:
         return fresh * factor
     return fresh.mul_(factor)
-
-
-def _half_inverse(spectrum: Tensor, width: int) -> Tensor:
-    """Return irfft2 without its factor; in two steps, which on CPUs is up to 1.5 times faster."""
-    columns = torch.fft.ifft(spectrum, dim=-2, norm="forward")
-    result: Tensor = torch.fft.irfft(columns, n=width, norm="forward")
-    return result
 
 
 def _phases(x: Tensor, stride: int) -> Tensor:

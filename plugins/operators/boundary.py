@@ -31,6 +31,10 @@ def extend(x: Tensor, rows: Margin, columns: Margin, boundary: str) -> Tensor:
     if boundary in ("zero", "valid"):
         margins = (*columns, *rows)
         return F.pad(x, margins) if any(margins) else x
+    if _is_plain(x, rows, columns, boundary):
+        # One copy instead of two.
+        flat = F.pad(x.flatten(0, -3), (*columns, *rows), boundary)
+        return flat.reshape(*x.shape[:-2], *flat.shape[-2:])
     # The shorter rows first: fewer values are then copied twice.
     return _extend(_extend(x, -2, rows, boundary), -1, columns, boundary)
 
@@ -59,6 +63,19 @@ def source_indices(
         return torch.zeros_like(at)
     at = at.remainder(2 * size - 2)
     return torch.minimum(at, 2 * size - 2 - at)
+
+
+def _is_plain(x: Tensor, rows: Margin, columns: Margin, boundary: str) -> bool:
+    """Whether torch itself extends x so, and no derivative asks for the adjoint of that."""
+    if boundary == "symmetric" or x.ndim < 3 or x.requires_grad:
+        return False
+    if torch.compiler.is_compiling() or torch._C._functorch.is_functorch_wrapped_tensor(x):
+        return False
+    fits = (
+        0 <= min(margin) and max(margin) <= _reach(size, boundary)
+        for margin, size in ((rows, x.shape[-2]), (columns, x.shape[-1]))
+    )
+    return x.numel() > 0 and all(fits)
 
 
 def _extend(x: Tensor, dim: int, margin: Margin, boundary: str) -> Tensor:

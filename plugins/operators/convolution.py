@@ -17,7 +17,8 @@ from torch import Tensor
 from wellposed import ChannelSpectra, Equivariance, ForwardOperator, Space, derived
 
 from .boundary import extend, fold
-from .convolution_cost import bands_for, cheapest
+from .convolution_cost import cheapest
+from .direct import direct, direct_adjoint
 from .estimate import gain_of, interpolation
 from .geometry import Axis, Geometry
 
@@ -53,13 +54,13 @@ class Convolution(ForwardOperator):
     def _apply(self, x: Tensor) -> Tensor:
         method = chosen_method(self, x)
         if method == "direct":
-            return _direct(self, x)
+            return direct(self, x)
         return _separable(self, x) if method == "separable" else _fft(self, x)
 
     def _adjoint(self, y: Tensor) -> Tensor:
         method = chosen_method(self, y, adjoint=True)
         if method == "direct":
-            return _direct_adjoint(self, y)
+            return direct_adjoint(self, y)
         return _separable_adjoint(self, y) if method == "separable" else _fft_adjoint(self, y)
 
     def _gram(self, x: Tensor) -> Tensor:
@@ -71,7 +72,10 @@ class Convolution(ForwardOperator):
         self, v: Tensor, y: Tensor, tau: Tensor, rtol: float | None, max_steps: int
     ) -> Tensor:
         if self.plan.periodic:
-            return spectra(self).prox(v, y, tau)
+            transform = spectra(self)
+            if self.plan.stride == 1 or chosen_method(self, v) == "fft":
+                return transform.prox(v, y, tau)
+            return v + self._adjoint(transform.damped(y - self._apply(v), tau))
         return super()._data_prox(v, y, tau, rtol, max_steps)
 
     def _initial_estimate(self, y: Tensor) -> Tensor:
@@ -111,81 +115,10 @@ def chosen_method(op: Convolution, like: Tensor, *, adjoint: bool = False) -> st
         adjoint=adjoint,
         separable=factors is not None,
         shared=op.kernel.shape[:2] == (1, 1),
-        real=not op.kernel.is_complex(),
+        dtype=op.kernel.dtype,
+        learned=op.kernel.requires_grad and torch.is_grad_enabled(),
         on_cuda=like.is_cuda,
     )
-
-
-# ---- direct ---------------------------------------------------------------------------------
-
-
-def _direct(op: Convolution, x: Tensor) -> Tensor:
-    g, kernel = op.plan, op.kernel
-    extended = extend(x, g.rows.margin, g.columns.margin, g.boundary)
-    reverse = kernel.flip(-2, -1)
-    if g.stride > 2 and kernel.shape[:2] == (1, 1):
-        # Pictures as a batch of one channel: with a stride faster than as groups, else slower.
-        y = F.conv2d(extended.reshape(-1, 1, *extended.shape[-2:]), reverse, stride=g.stride)
-    else:
-        pictures = extended.reshape(-1, *extended.shape[-2:])
-        y = _grouped(pictures, _per_picture(reverse, x), g.stride)
-    return y.reshape(*x.shape[:-2], *y.shape[-2:])
-
-
-def _direct_adjoint(op: Convolution, y: Tensor) -> Tensor:
-    """Each of the `stride^2` phases of the extended picture is y convolved with a part of r."""
-    g, kernel, s = op.plan, op.kernel, op.plan.stride
-    parts = derived(op, "parts", lambda: _parts(kernel, s), kernel)
-    height, width = (n - 1 for n in parts.shape[-2:])
-    # The padding of conv2d itself leads to code that is fifteen times slower.
-    padded = F.pad(y, (width, width, height, height))
-    if s > 1 and kernel.shape[:2] == (1, 1):
-        weight = parts.reshape(s * s, 1, *parts.shape[-2:])
-        x = F.conv2d(padded.reshape(-1, 1, *padded.shape[-2:]), weight)
-    else:
-        pictures = padded.reshape(-1, *padded.shape[-2:])
-        x = _grouped(pictures, _per_picture(parts, y), 1)
-    x = x.reshape(-1, s * s, *x.shape[-2:])
-    x = F.pixel_shuffle(x, s) if s > 1 else x
-    x = x.reshape(*y.shape[:-2], *x.shape[-2:])[..., : g.rows.reach, : g.columns.reach]
-    return fold(x, g.rows.margin, g.columns.margin, g.boundary)
-
-
-def _grouped(pictures: Tensor, weight: Tensor, stride: int) -> Tensor:
-    """Convolve each of `(G, H, W)` with its weights `(G, P, kh, kw)`; gives `(G, P, h, w)`."""
-    groups, parts, side, _ = weight.shape
-    count = (pictures.shape[-2] - side) // stride + 1
-    # CPUs work on blocks of 16 groups, full or not: a few large pictures are cut into bands.
-    bands = 1 if pictures.is_cuda else bands_for(groups, count)
-    height = -(-count // bands)
-    reach = (height - 1) * stride + side
-    if bands > 1:
-        missing = (bands - 1) * height * stride + reach - pictures.shape[-2]
-        whole = F.pad(pictures, (0, 0, 0, max(missing, 0)))
-        starts = range(0, bands * height * stride, height * stride)
-        pictures = torch.stack([whole.narrow(-2, start, reach) for start in starts], 1)
-        weight = weight.repeat_interleave(bands, 0)
-    pictures = pictures.reshape(1, groups * bands, *pictures.shape[-2:])
-    y = F.conv2d(pictures, weight.flatten(0, 1)[:, None], stride=stride, groups=groups * bands)
-    y = y.reshape(groups, bands, parts, *y.shape[-2:]).transpose(1, 2)
-    return y.reshape(groups, parts, bands * height, -1)[..., :count, :]
-
-
-def _parts(kernel: Tensor, stride: int) -> Tensor:
-    """Return `conj(r)` by phases, each reversed: `(1|B, 1|C, stride^2, dh, dw)`."""
-    height, width = (-(-n // stride) * stride for n in kernel.shape[-2:])
-    padding = (0, width - kernel.shape[-1], 0, height - kernel.shape[-2])
-    reverse = F.pad(kernel.conj().resolve_conj().flip(-2, -1), padding)
-    phases = reverse.unflatten(-2, (-1, stride)).unflatten(-1, (-1, stride))
-    result: Tensor = phases.movedim((-3, -1), (-4, -3)).flatten(-4, -3).flip(-2, -1)
-    return result
-
-
-def _per_picture(kernel: Tensor, x: Tensor) -> Tensor:
-    """Return a kernel `(1|B, 1|C, [P,] kh, kw)` once per picture, `(G, P, kh, kw)`."""
-    kernel = kernel if kernel.ndim > 4 else kernel.unsqueeze(2)
-    lead = x.shape[:-2] if x.ndim > 3 else (1, *x.shape[:-2])
-    return kernel.expand(*lead, *kernel.shape[2:]).reshape(-1, *kernel.shape[2:])
 
 
 # ---- separable ------------------------------------------------------------------------------

@@ -118,7 +118,7 @@ def test_many_pictures_are_computed_in_pieces(stride, shape, monkeypatch):
     tau = torch.rand(*shape[:-1], 1, 1, 1, dtype=torch.float64) + 0.1
     whole = spectra.apply(x), spectra.adjoint(y), spectra.gram(x), spectra.prox(x, y, tau)
     fixed = spectra.prox(x, y, tau.flatten()[0])
-    for name in ("_PIECE", "_LARGE_PIECE"):
+    for name in ("_PIECE", "_PIECE_OF_PHASES"):
         monkeypatch.setattr(f"wellposed.polyphase.{name}", 12 * stride**2)
     pieces = spectra.apply(x), spectra.adjoint(y), spectra.gram(x), spectra.prox(x, y, tau)
     for one, other in zip(whole, pieces, strict=True):

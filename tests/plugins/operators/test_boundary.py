@@ -23,6 +23,8 @@ def test_extends_as_numpy_pads(boundary, height, width, rows, columns):
     expected = np.pad(x.numpy(), outside, mode=NUMPY[boundary])
     expected = _cut(_cut(expected, 1, rows), 2, columns)
     np.testing.assert_array_equal(extend(x, rows, columns, boundary).numpy(), expected)
+    recorded = extend(x.requires_grad_(), rows, columns, boundary)  # by other code
+    np.testing.assert_array_equal(recorded.detach().numpy(), expected)
 
 
 def _cut(array, axis, margin):

@@ -118,7 +118,7 @@ def test_each_picture_has_its_kernel(method, boundary, lead):
 @pytest.mark.parametrize("stride", [1, 2, 3])
 @pytest.mark.parametrize("size", [(64, 17), (83, 20), (100, 5)])
 @pytest.mark.parametrize("lead", [(1, 1), (1, 2), (2, 1)])
-def test_large_pictures_are_cut_into_bands_and_put_together(stride, size, lead):
+def test_large_pictures_are_cut_into_bands_or_blocks_and_put_together(stride, size, lead):
     op = StridedBlur(
         in_shape=(2, *size), stride=stride, kernel=random(*lead, 5, 4), method="direct"
     )
@@ -306,6 +306,13 @@ def test_auto_takes_the_cheapest():
     assert chosen_method(large, torch.zeros(3, 512, 512)) == "fft"
     learned = attrs.evolve(small, kernel=line.clone().requires_grad_())
     assert chosen_method(learned, torch.zeros(1, 16, 16)) != "separable"
+    # One that learns may cost twenty times as much directly.
+    wide = Blur(in_shape=(3, 512, 512), kernel=torch.rand(1, 1, 13, 13), boundary="circular")
+    assert chosen_method(wide, torch.zeros(3, 512, 512)) == "direct"
+    learned = attrs.evolve(wide, kernel=wide.kernel.clone().requires_grad_())
+    assert chosen_method(learned, torch.zeros(3, 512, 512)) == "fft"
+    with torch.no_grad():
+        assert chosen_method(learned, torch.zeros(3, 512, 512)) == "direct"
     # No kernel of higher rank is ever taken for a separable one.
     nearly = torch.eye(3)[None, None] * 1e-5 + 1
     assert (
