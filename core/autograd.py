@@ -23,6 +23,7 @@ def linear_step(
     may be computed in pieces, or in place. Where `parameters` require grad, inside a `torch.func`
     transform, while compiling, or where x has fewer samples than `batch`, the leading shape of the
     parameters, so that the adjoint would have to sum, autograd records the steps of `apply`.
+    Shapes: x and the result `(*, C, H, W)`. Cost: that of `apply`; its backward, of `adjoint`.
     """
     if not x.requires_grad or not torch.is_grad_enabled() or torch.compiler.is_compiling():
         return apply(x)

@@ -2,7 +2,8 @@
 
 CPUs compute sixteen output channels of a convolution in the time of one, since a vector register
 holds as many. So 4 x 4 neighbouring results are the channels of one result with a larger kernel
-and step: each channel holds the kernel at another place of the window, and zeros around it.
+and step: each channel holds the kernel at another place of the window, and zeros around it. A
+source that is not finite therefore reaches all results of its blocks.
 """
 
 from __future__ import annotations

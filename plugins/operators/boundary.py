@@ -44,7 +44,8 @@ def fold(y: Tensor, rows: Margin, columns: Margin, boundary: str) -> Tensor:
     if boundary in ("zero", "valid"):
         margins = (-columns[0], -columns[1], -rows[0], -rows[1])
         return F.pad(y, margins) if any(margins) else y
-    return _fold(_fold(y, -1, columns, boundary), -2, rows, boundary)
+    folded = _fold(y, -1, columns, boundary)
+    return _fold(folded, -2, rows, boundary, own=max(columns) > 0)
 
 
 def source_indices(
@@ -119,7 +120,8 @@ def _reach(size: int, boundary: str) -> int:
     return size - 1 if boundary == "reflect" else size
 
 
-def _fold(y: Tensor, dim: int, margin: Margin, boundary: str) -> Tensor:
+def _fold(y: Tensor, dim: int, margin: Margin, boundary: str, *, own: bool = False) -> Tensor:
+    """Fold one axis; into y itself, if nobody else holds it."""
     before, after = max(margin[0], 0), max(margin[1], 0)
     if margin[0] < 0 or margin[1] < 0:
         cut = (max(-margin[0], 0), max(-margin[1], 0))
@@ -132,7 +134,8 @@ def _fold(y: Tensor, dim: int, margin: Margin, boundary: str) -> Tensor:
         shape = list(y.shape)
         shape[dim] = size
         return y.new_zeros(shape).index_add(dim, index, y)
-    total = y.narrow(dim, before, size).clone()
+    total = y.narrow(dim, before, size)
+    total = total if own else total.clone()
     head, tail = y.narrow(dim, 0, before), y.narrow(dim, before + size, after)
     for part, start in _landing(head, tail, dim, size, boundary):
         total.narrow(dim, start, part.shape[dim]).add_(part)
