@@ -23,8 +23,10 @@ def luminance(x: Tensor) -> Tensor:
     """
     if x.ndim < 3 or x.shape[-3] != 3:
         raise ShapeError(f"luminance expects pictures (*batch, 3, H, W); got {tuple(x.shape)}.")
-    weights = x.new_tensor(_LUMA)[:, None, None]
-    return (x * weights).sum(-3, keepdim=True) + _LUMA_OFFSET
+    # Numbers of Python, since a tensor of weights would be copied to the device at each call.
+    red, green, blue = x.split(1, -3)
+    y: Tensor = red * _LUMA[0] + _LUMA_OFFSET
+    return y.add_(green, alpha=_LUMA[1]).add_(blue, alpha=_LUMA[2])
 
 
 def psnr(x: Tensor, truth: Tensor, *, peak: float = 1.0, border: int = 0) -> Tensor:
