@@ -28,10 +28,9 @@ def interleaved(
     """Return the median time of each contender in milliseconds.
 
     The contenders take turns, so that a machine that slows down slows all of them, and in another
-    order each time: what the one before leaves in the caches and of the memory is worth up to half
-    of a short call. Each is called twice before the clock starts, then until `seconds` for each
-    are spent. `cpu_time` counts the time on the processor instead: fair on a busy machine, with one
-    thread only.
+    order each time, since a short call pays for what the one before left in caches and memory. Each
+    is called twice before the clock starts, then until `seconds` for each are spent. `cpu_time`
+    counts the time on the processor instead: fair on a busy machine, with one thread only.
     """
     for run in contenders.values():
         run()

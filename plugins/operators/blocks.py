@@ -13,7 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from .geometry import Axis
+from .geometry import Axis, Geometry
 
 __all__ = ["CHANNELS", "Blocks", "adjoint_blocks", "forward_blocks"]
 
@@ -28,7 +28,7 @@ class Blocks(NamedTuple):
 
     Sources are what the convolution, or its adjoint, reads, after `before` more in front. Result
     a of a block takes source u times tap `first + by_result a + by_source u` of the reversed
-    kernel, where there is such a tap.
+    kernel, where there is such a tap. (A tuple, which `torch.compile` can build.)
     """
 
     size: int
@@ -53,8 +53,17 @@ class Blocks(NamedTuple):
         return torch.where((tap >= 0) & (tap < self.taps), tap, self.taps)
 
 
-def forward_blocks(axis: Axis) -> Blocks:
-    """Return blocks of outputs, which read the picture."""
+def forward_blocks(g: Geometry) -> tuple[Blocks, Blocks]:
+    """Return blocks of outputs, which read the picture, for rows and columns."""
+    return _of_outputs(g.rows), _of_outputs(g.columns)
+
+
+def adjoint_blocks(g: Geometry) -> tuple[Blocks, Blocks]:
+    """Return blocks of pixels, which read outputs; of the extended picture where that is folded."""
+    return _of_pixels(g.rows, extended=g.folds), _of_pixels(g.columns, extended=g.folds)
+
+
+def _of_outputs(axis: Axis) -> Blocks:
     return Blocks(
         size=_SIDE,
         number=-(-axis.count // _SIDE),
@@ -68,8 +77,7 @@ def forward_blocks(axis: Axis) -> Blocks:
     )
 
 
-def adjoint_blocks(axis: Axis, *, extended: bool) -> Blocks:
-    """Return blocks of pixels, of the picture or of the extended one, which read outputs."""
+def _of_pixels(axis: Axis, *, extended: bool) -> Blocks:
     before, pixels = (0, axis.reach) if extended else (axis.margin[0], axis.size)
     outputs = _OUTPUTS.get(axis.stride, 1)
     size = outputs * axis.stride

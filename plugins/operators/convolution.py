@@ -18,7 +18,7 @@ from wellposed import ChannelSpectra, Equivariance, ForwardOperator, Space, deri
 
 from .boundary import extend, fold
 from .convolution_cost import cheapest
-from .direct import direct, direct_adjoint
+from .direct import direct, direct_adjoint, is_shared
 from .estimate import gain_of, interpolation
 from .geometry import Axis, Geometry
 
@@ -114,7 +114,7 @@ def chosen_method(op: Convolution, like: Tensor, *, adjoint: bool = False) -> st
         math.prod(like.shape[:-3]),
         adjoint=adjoint,
         separable=factors is not None,
-        shared=op.kernel.shape[:2] == (1, 1),
+        shared=is_shared(op),
         dtype=op.kernel.dtype,
         learned=op.kernel.requires_grad and torch.is_grad_enabled(),
         on_cuda=like.is_cuda,

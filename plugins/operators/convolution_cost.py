@@ -71,9 +71,10 @@ def cheapest(
 
 
 def _burden(dtype: torch.dtype, *, learned: bool) -> int:
-    """Return how many times longer CPUs take over a direct convolution than over its real picture.
+    """Return how many times as long CPUs take over a product of a direct convolution.
 
-    In proportion to FFTs, on two cores of an AMD EPYC, for 3 to 25 taps and strides 1 to 4.
+    As in real single precision with a fixed kernel, and relative to FFTs; on two cores of an AMD
+    EPYC, for 3 to 25 taps and strides 1 to 4.
     """
     burden = 1
     if dtype in (torch.float64, torch.complex128):  # by a matrix product of all windows
@@ -130,10 +131,6 @@ def features(form: str, g: Geometry, batch: int, *, adjoint: bool) -> tuple[floa
 
 def _steps(g: Geometry, *, adjoint: bool) -> int:
     """Return the multiplications for a picture in blocks, whose channels fill whole registers."""
-    if adjoint:
-        rows = adjoint_blocks(g.rows, extended=not g.periodic)
-        columns = adjoint_blocks(g.columns, extended=not g.periodic)
-    else:
-        rows, columns = forward_blocks(g.rows), forward_blocks(g.columns)
+    rows, columns = adjoint_blocks(g) if adjoint else forward_blocks(g)
     channels = -(-rows.size * columns.size // CHANNELS) * CHANNELS
     return channels * rows.number * rows.window * columns.number * columns.window

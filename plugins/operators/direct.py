@@ -16,24 +16,25 @@ from .convolution_cost import bands_for
 if TYPE_CHECKING:
     from .convolution import Convolution
 
-__all__ = ["direct", "direct_adjoint"]
+__all__ = ["direct", "direct_adjoint", "is_shared"]
 
 
 def direct(op: Convolution, x: Tensor) -> Tensor:
     """Return the convolution of `(*, C, H, W)`."""
-    if not _is_shared(op):
+    if not is_shared(op):
         return _grouped_forward(op, x)
     return linear_step(x, lambda t: _forward(op, t), lambda t: _adjoint(op, t), op.kernel)
 
 
 def direct_adjoint(op: Convolution, y: Tensor) -> Tensor:
     """Return its adjoint of `(*, C, h, w)`."""
-    if not _is_shared(op):
+    if not is_shared(op):
         return _grouped_adjoint(op, y)
     return linear_step(y, lambda t: _adjoint(op, t), lambda t: _forward(op, t), op.kernel)
 
 
-def _is_shared(op: Convolution) -> bool:
+def is_shared(op: Convolution) -> bool:
+    """Whether all pictures have one kernel."""
     return op.kernel.shape[:2] == (1, 1)
 
 
@@ -42,7 +43,7 @@ def _is_shared(op: Convolution) -> bool:
 
 def _forward(op: Convolution, x: Tensor) -> Tensor:
     g, kernel = op.plan, op.kernel
-    rows, columns = forward_blocks(g.rows), forward_blocks(g.columns)
+    rows, columns = forward_blocks(g)
     weight = derived(op, "forward blocks", lambda: _weight(kernel, rows, columns), kernel)
     extended = extend(x, rows.margin(g.rows.size), columns.margin(g.columns.size), g.boundary)
     return _in_blocks(extended, weight, rows, columns)[..., : g.rows.count, : g.columns.count]
@@ -50,17 +51,14 @@ def _forward(op: Convolution, x: Tensor) -> Tensor:
 
 def _adjoint(op: Convolution, y: Tensor) -> Tensor:
     g, kernel = op.plan, op.kernel
-    # Pixels beyond the frame are those on its other side, or nothing; or else they are folded back.
-    fits = g.periodic or g.boundary in ("zero", "valid")
-    rows = adjoint_blocks(g.rows, extended=not fits)
-    columns = adjoint_blocks(g.columns, extended=not fits)
+    rows, columns = adjoint_blocks(g)
     weight = derived(
         op, "adjoint blocks", lambda: _weight(kernel.conj().resolve_conj(), rows, columns), kernel
     )
     beyond = "circular" if g.periodic else "zero"
     y = extend(y, rows.margin(g.rows.count), columns.margin(g.columns.count), beyond)
     x = _in_blocks(y, weight, rows, columns)
-    if fits:
+    if not g.folds:
         return x[..., : g.rows.size, : g.columns.size]
     x = x[..., : g.rows.reach, : g.columns.reach]
     return fold(x, g.rows.margin, g.columns.margin, g.boundary)

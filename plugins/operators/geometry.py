@@ -134,6 +134,14 @@ class Geometry:
         whole_strides = self.rows.size % self.stride == self.columns.size % self.stride == 0
         return self.boundary == "circular" and whole_strides
 
+    @property
+    def folds(self) -> bool:
+        """Whether the adjoint adds what lies beyond the frame to pixels within it.
+
+        Not where nothing is there, nor where it is the picture's other side.
+        """
+        return not self.periodic and self.boundary not in ("zero", "valid")
+
 
 def geometry(
     kernel: Tensor, in_shape: tuple[int, ...], *, stride: int, offset: int, boundary: str, who: str
